@@ -1,0 +1,68 @@
+//! **envelope**: what the bus does to an event in memory, one thread. Limit 5 µs for one event of 1 KiB.
+//!
+//! - `envelope`: attributes and payload into checked NATS headers and back into a checked envelope. The payload is
+//!   carried as it is, as the bus does it.
+//! - `envelope.structured`: the same in structured mode (SQS), where the payload is part of the JSON text.
+//! - `envelope.typed`: `envelope` with the payload written from its type and read into it again.
+
+use std::hint::black_box;
+
+use anyhow::{Context, Result, ensure};
+use bus::{Envelope, wire};
+use clock::Clock;
+use contracts::Fact;
+use contracts::events::webhook::WebhookEvent;
+
+use crate::load;
+use crate::report::{Better, Report, Title};
+use crate::rounds::{ROUNDS, Rounds};
+
+const LIMIT_US: f64 = 5.0;
+const EVENT_BYTES: usize = 1_024;
+const TURNS: u32 = 50_000;
+
+pub(crate) fn run(clock: &Clock, report: &mut Report) -> Result<()> {
+    let envelope = load::envelope(1, EVENT_BYTES, 7, clock.now_ms())?;
+    let event = load::event(1, EVENT_BYTES)?;
+    ensure!(binary(&envelope)? == envelope && structured(&envelope)? == envelope, "an envelope changed on its way");
+    ensure!(typed(&envelope, &event)? == event, "a payload changed on its way");
+    row(clock, report, "envelope", || binary(&envelope).map(drop))?;
+    row(clock, report, "envelope.structured", || structured(&envelope).map(drop))?;
+    row(clock, report, "envelope.typed", || typed(&envelope, &event).map(drop))
+}
+
+fn row(clock: &Clock, report: &mut Report, name: &'static str, turn: impl Fn() -> Result<()>) -> Result<()> {
+    let mut figures = Vec::new();
+    for round in 0..=ROUNDS {
+        let started = clock.monotonic();
+        for _ in 0..TURNS {
+            turn()?;
+        }
+        let took = clock.monotonic().saturating_sub(started);
+        // The first one warms up.
+        if round > 0 {
+            figures.push(took.as_secs_f64() * 1e6 / f64::from(TURNS));
+        }
+    }
+    let title = Title { name, goal: 1.0, better: Better::Lower, unit: "µs" };
+    report.add(&title, &Rounds::against(LIMIT_US, figures));
+    Ok(())
+}
+
+fn binary(envelope: &Envelope) -> Result<Envelope> {
+    let headers = wire::to_headers(black_box(envelope))?;
+    let received = wire::from_headers(black_box(&headers), envelope.data.clone());
+    received.map_err(|malformed| anyhow::anyhow!(malformed.reason))
+}
+
+fn structured(envelope: &Envelope) -> Result<Envelope> {
+    let text = wire::to_json(black_box(envelope))?;
+    wire::from_json(black_box(text).into()).map_err(|malformed| anyhow::anyhow!(malformed.reason))
+}
+
+fn typed(envelope: &Envelope, event: &WebhookEvent) -> Result<WebhookEvent> {
+    let data = black_box(event).to_json()?;
+    let received = binary(&Envelope { data: data.into(), ..envelope.clone() })?;
+    let decoded = WebhookEvent::decode(&received.kind, &received.data);
+    Ok(decoded.context("its kind is one of its owner's")??)
+}

@@ -1,0 +1,54 @@
+//! How fast the bus, the outbox and the envelope are, against references measured in the same run.
+//!
+//! `cargo xtask bench` builds and runs this. Each bench gives rows; a row's name begins with its bench. What each one
+//! measures stands at the head of its file and in docs/performance.md.
+
+mod consume;
+mod envelope;
+mod latency;
+mod load;
+mod relay;
+mod report;
+mod rounds;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Parser;
+use clock::Clock;
+
+use report::Report;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask bench", about = "Measures against references in the same run.")]
+struct Arguments {
+    /// Only these benches: relay, consume, latency, envelope (default: all).
+    names: Vec<String>,
+    /// Writes the rows as JSON to this file; without a file to standard output.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
+    json: Option<PathBuf>,
+}
+
+const BENCHES: [&str; 4] = ["envelope", "relay", "consume", "latency"];
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    if let Some(unknown) = arguments.names.iter().find(|name| !BENCHES.contains(&name.as_str())) {
+        bail!("there is no bench `{unknown}`; there are {}", BENCHES.join(", "));
+    }
+    let clock = Clock::system();
+    let mut report = Report::new(arguments.json);
+    for name in BENCHES {
+        if !arguments.names.is_empty() && !arguments.names.iter().any(|wanted| wanted == name) {
+            continue;
+        }
+        match name {
+            "envelope" => envelope::run(&clock, &mut report)?,
+            "relay" => relay::run(&clock, &mut report).await?,
+            "consume" => consume::run(&clock, &mut report).await?,
+            _ => latency::run(&clock, &mut report).await?,
+        }
+    }
+    report.finish()
+}

@@ -1,0 +1,224 @@
+//! **relay**: rows of an outbox (SQLite, 256-byte payloads) drained to JetStream and deleted, rows per second. The
+//! reference publishes the same payloads to a stream of the same settings with nothing but `Nats-Msg-Id`, a thousand
+//! unconfirmed at a time, without any store. Goal ≥ 0.9.
+//!
+//! `relay`: each row has its own key. `relay.hot_keys`: all rows belong to 16 keys.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use async_nats::HeaderMap;
+use async_nats::jetstream;
+use async_trait::async_trait;
+use bus::{Bus, NatsOptions};
+use bytes::Bytes;
+use clock::{Clock, Entropy};
+use futures::{StreamExt, TryStreamExt};
+use outbox::{Options, Outbox, Unit};
+use store::{Action, Backend, Item, Key, Page, Query, Store, StoreError};
+use testkit::servers::{Nats, NatsVersion};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::load::{self, Disk, KIND, PUBLISHER, STUCK};
+use crate::report::{Better, Report, Title};
+use crate::rounds::{Rounds, Side};
+
+const ROWS: usize = 20_000;
+const ROW_BYTES: usize = 256;
+const HOT_KEYS: usize = 16;
+/// Facts of one unit while the outbox is filled.
+const FILL: usize = 50;
+/// Unconfirmed publishes of the reference.
+const WINDOW: usize = 1_000;
+/// Subjects of the reference: as many as the bus has partitions.
+const SUBJECTS: usize = 16;
+
+pub(crate) async fn run(clock: &Clock, report: &mut Report) -> Result<()> {
+    let server = Nats::start(NatsVersion::V2_15_1);
+    let mut bench = Bench::start(&server, clock).await?;
+    for (name, keys) in [("relay", ROWS), ("relay.hot_keys", HOT_KEYS)] {
+        let rounds = Rounds::interleaved(async |side| match side {
+            Side::Ours => bench.relay(keys).await,
+            Side::Reference => bench.publish(keys).await,
+        });
+        let title = Title { name, goal: 0.9, better: Better::Higher, unit: "events/s" };
+        report.add(&title, &rounds.await?);
+    }
+    Ok(())
+}
+
+struct Bench {
+    clock: Clock,
+    bus: Bus,
+    jetstream: jetstream::Context,
+    events: jetstream::stream::Stream,
+    plain: jetstream::stream::Stream,
+    /// Makes the ids of the reference unique across rounds.
+    round: usize,
+}
+
+impl Bench {
+    async fn start(server: &Nats, clock: &Clock) -> Result<Self> {
+        let options = NatsOptions { url: server.url(), ..NatsOptions::default() };
+        let bus = Bus::nats(options.clone(), clock.clone()).await?;
+        let jetstream = jetstream::new(async_nats::connect(server.url()).await?);
+        let events = jetstream.get_stream(&options.stream).await?;
+        let config = jetstream::stream::Config {
+            name: "PLAIN".to_owned(),
+            subjects: vec!["plain.>".to_owned()],
+            ..events.cached_info().config.clone()
+        };
+        let plain = jetstream.create_stream(config).await?;
+        Ok(Self { clock: clock.clone(), bus, jetstream, events, plain, round: 0 })
+    }
+
+    /// Ours: from the first read of a filled outbox until its last row is deleted.
+    async fn relay(&mut self, keys: usize) -> Result<f64> {
+        let disk = Disk::new(&self.clock)?;
+        let watched = Watched::new(disk.store.clone());
+        let store = Store::on(watched.clone(), "watched", self.clock.clone());
+        let outbox = Outbox::new(
+            PUBLISHER,
+            store,
+            self.bus.clone(),
+            self.clock.clone(),
+            Entropy::system(),
+            Options::default(),
+        );
+        fill(&outbox, keys).await?;
+        let stop = CancellationToken::new();
+        let started = self.clock.monotonic();
+        let relay = tokio::spawn({
+            let (outbox, stop) = (outbox.clone(), stop.clone());
+            async move { outbox.run_relay(stop).await }
+        });
+        let drained = self.clock.timeout(STUCK, watched.drained()).await;
+        let took = self.clock.monotonic().saturating_sub(started);
+        stop.cancel();
+        relay.await?;
+        drained.context("the relay got stuck")?;
+        ensure!(outbox.pending().await? == 0, "rows were left in the outbox");
+        self.check_and_purge().await?;
+        Ok(per_second(took))
+    }
+
+    /// The reference: a publisher that keeps its window full.
+    async fn publish(&mut self, keys: usize) -> Result<f64> {
+        self.round += 1;
+        let events = (0..ROWS).map(|row| load::payload(&load::event(row % keys, ROW_BYTES)?).map(Bytes::from));
+        let payloads = events.collect::<Result<Vec<_>>>()?;
+        let subjects: Vec<String> = (0..SUBJECTS).map(|number| format!("plain.{KIND}.{number:02}")).collect();
+        let started = self.clock.monotonic();
+        let publish = async {
+            let mut unconfirmed = VecDeque::with_capacity(WINDOW);
+            for (row, payload) in payloads.into_iter().enumerate() {
+                if unconfirmed.len() == WINDOW
+                    && let Some(oldest) = unconfirmed.pop_front()
+                {
+                    confirmed(oldest).await?;
+                }
+                let mut headers = HeaderMap::new();
+                headers.insert("Nats-Msg-Id", format!("{}-{row}", self.round));
+                let subject = subjects[row % SUBJECTS].clone();
+                unconfirmed.push_back(self.jetstream.publish_with_headers(subject, headers, payload).await?);
+            }
+            for waiting in unconfirmed {
+                confirmed(waiting).await?;
+            }
+            anyhow::Ok(())
+        };
+        let published = self.clock.timeout(STUCK, publish).await;
+        let took = self.clock.monotonic().saturating_sub(started);
+        published.context("the reference got stuck")??;
+        self.check_and_purge().await?;
+        Ok(per_second(took))
+    }
+
+    /// Every row is in exactly one of the streams, once; then both are emptied for the next side.
+    async fn check_and_purge(&mut self) -> Result<()> {
+        let stored = self.events.info().await?.state.messages + self.plain.info().await?.state.messages;
+        ensure!(stored == ROWS as u64, "{stored} messages are stored, {ROWS} were published");
+        self.events.purge().await?;
+        self.plain.purge().await?;
+        Ok(())
+    }
+}
+
+async fn confirmed(publish: jetstream::context::PublishAckFuture) -> Result<()> {
+    let ack = publish.await?;
+    ensure!(!ack.duplicate, "a publish of the reference counted as a duplicate");
+    Ok(())
+}
+
+async fn fill(outbox: &Outbox, keys: usize) -> Result<()> {
+    let (tenant, trail) = (load::tenant()?, load::trail());
+    let rows: Vec<usize> = (0..ROWS).collect();
+    futures::stream::iter(rows.chunks(FILL))
+        .map(|rows| {
+            let (tenant, trail) = (&tenant, &trail);
+            async move {
+                let mut unit = Unit::new();
+                for row in rows {
+                    let sequence = (row / keys + 1) as u64;
+                    unit.publish(tenant, sequence, trail, &load::event(row % keys, ROW_BYTES)?);
+                }
+                anyhow::Ok(outbox.commit(unit).await?)
+            }
+        })
+        .buffer_unordered(16)
+        .try_collect::<()>()
+        .await
+}
+
+fn per_second(took: Duration) -> f64 {
+    ROWS as f64 / took.as_secs_f64()
+}
+
+/// A store that says when the last row was deleted: nobody has to look for it, which would cost the relay its time.
+struct Watched {
+    store: Store,
+    deleted: AtomicUsize,
+    drained: Notify,
+}
+
+impl Watched {
+    fn new(store: Store) -> Arc<Self> {
+        Arc::new(Self { store, deleted: AtomicUsize::new(0), drained: Notify::new() })
+    }
+
+    async fn drained(&self) {
+        self.drained.notified().await;
+    }
+}
+
+#[async_trait]
+impl Backend for Watched {
+    fn system(&self) -> &'static str {
+        self.store.backend_name()
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Item>, StoreError> {
+        self.store.get(key).await
+    }
+
+    async fn query(&self, query: &Query) -> Result<Page, StoreError> {
+        self.store.query(query).await
+    }
+
+    async fn query_index(&self, query: &Query) -> Result<Page, StoreError> {
+        self.store.query_index(query).await
+    }
+
+    async fn transact(&self, actions: Vec<Action>) -> Result<(), StoreError> {
+        let deletes = actions.iter().filter(|action| matches!(action, Action::Delete { .. })).count();
+        self.store.transact(actions).await?;
+        if self.deleted.fetch_add(deletes, Ordering::Relaxed) + deletes == ROWS && deletes > 0 {
+            self.drained.notify_one();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,7 @@
+//! The command line, and the demo that `synapsed demo` and `cargo xtask fleet` run: everything through the public
+//! interfaces, as a customer would.
+
+mod api;
+pub mod demo;
+
+pub use api::{Api, ApiError};

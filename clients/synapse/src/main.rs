@@ -1,0 +1,77 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use synapse::demo::{self, Reporter, Target};
+
+/// Talk to a Synapse-D installation.
+#[derive(Parser)]
+#[command(name = "synapse", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the whole main job against a running development system.
+    Demo(DemoArguments),
+}
+
+#[derive(clap::Args)]
+struct DemoArguments {
+    /// The gateway.
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    gateway: String,
+    /// An access token of a user who may buy.
+    #[arg(long, env = "SYNAPSE_TOKEN", hide_env_values = true)]
+    token: String,
+    /// A price on the gateway's allow-list.
+    #[arg(long, default_value = "price_team_monthly")]
+    price: String,
+    /// The Stripe emulator of that system; the demo cancels the subscription there.
+    #[arg(long)]
+    stripe: String,
+    /// A key for it.
+    #[arg(long, default_value = "sk_test_synapse")]
+    stripe_key: String,
+    /// What to call the bus in the report.
+    #[arg(long, default_value = "remote")]
+    bus: String,
+    /// What to call the store in the report.
+    #[arg(long, default_value = "remote")]
+    store: String,
+    /// One JSON object instead of the timeline.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let Command::Demo(arguments) = Arguments::parse().command;
+    match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime.block_on(run(arguments)),
+        Err(error) => {
+            eprintln!("synapse: the runtime can't be started: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: DemoArguments) -> ExitCode {
+    let reporter = if arguments.json { Reporter::Quiet } else { Reporter::Timeline };
+    let target = Target {
+        gateway: arguments.gateway,
+        token: arguments.token,
+        price_id: arguments.price,
+        stripe: arguments.stripe,
+        stripe_key: arguments.stripe_key,
+        bus: arguments.bus,
+        store: arguments.store,
+    };
+    let report = demo::run(&target, &clock::Clock::system(), reporter).await;
+    if arguments.json {
+        println!("{}", serde_json::to_string(&report).expect("a report is plain data"));
+    }
+    if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,926 @@
+// @generated from libs/contracts by `cargo xtask bless`; don't edit.
+//
+// Optional fields may be missing or null. An open enum (`| (string & {})`) may hold values newer than this file.
+
+/** What a client says. */
+export type ClientFrame =
+  | {
+    /** Names this frame. */
+    id: string;
+    /** The peer this connection speaks for. */
+    peer_id: string;
+    /** Its subscription proof. */
+    proof?: string | null;
+    /** Access token (JWT). */
+    token: string;
+    type: "auth";
+  }
+  | {
+    /** Names this frame. */
+    id: string;
+    type: "ping";
+  }
+  | {
+    /** Names this frame. */
+    id: string;
+    type: "presence";
+  } & (
+    | {
+      action: "list";
+      /** Where the last page ended. */
+      after?: string | null;
+    }
+    | {
+      action: "set_status";
+      /** `online` or `away`. */
+      status: PeerStatus;
+    }
+  )
+  | {
+    /** Names this frame. */
+    id: string;
+    /** With whom. */
+    to: string;
+    type: "session";
+  }
+  | {
+    /** Names this frame. */
+    id: string;
+    /** Which session. */
+    session_id: string;
+    /** What to pass on. */
+    signal: PeerSignal;
+    type: "signal";
+  };
+
+/** Why a peer may not connect. */
+export type ConnectRefusal =
+  | {
+    code: "not_owner";
+  };
+
+/** The peer's place is taken. */
+export interface Connected {
+  /** The number of this connection among the peer's; heartbeats and leaves carry it. */
+  generation: number;
+  /** How long the lease lasts without a heartbeat, milliseconds. */
+  lease_ms: number;
+}
+
+/** Why a subscription was not created. */
+export type CreateRefusal =
+  | {
+    /** What may be asked for. */
+    allowed: string[];
+    code: "unknown_price";
+  }
+  | {
+    code: "invalid_metadata";
+    /** One line per violation. */
+    violations: string[];
+  }
+  | {
+    code: "idempotency_mismatch";
+  }
+  | {
+    code: "payment_failed";
+    /** What the client must do. */
+    message: string;
+  };
+
+/** `POST /v1/subscriptions`, with an Idempotency-Key header. */
+export interface CreateSubscription {
+  /** For Stripe's receipts. */
+  email?: string | null;
+  /** Yours to use. */
+  metadata?: Record<string, string>;
+  /** Stripe's payment method (`pm_…`), where one is known already. */
+  payment_method_id?: string | null;
+  /** A Stripe price on the allow-list. */
+  price_id: string;
+}
+
+/** Why a leave was refused. */
+export type DisconnectRefusal =
+  | {
+    code: "unknown_peer";
+  };
+
+/** Whether the peer went offline by it. */
+export interface Disconnected {
+  /** False when a newer connection stands or the peer was offline already. */
+  went_offline: boolean;
+}
+
+/** Why a request could not be decided. */
+export interface Failure {
+  /** What happened, for people. */
+  message: string;
+  /** Milliseconds to wait before trying again, where known. */
+  retry_after_ms?: number | null;
+  /** Whether the same request may succeed later. */
+  retryable: boolean;
+}
+
+/** It was handed to the gateway that holds the other peer. */
+export interface Forwarded {
+  /** To whom. */
+  to: string;
+}
+
+/** Close every connection that a subscription's older proofs opened. Sent to [`crate::signals::EVERYBODY`] after the revocation was committed; a process that misses it refuses the proofs by its store and when they expire. */
+export interface GatewayEntitlementLostV1 {
+  /** Proofs whose `ver` is smaller are void. */
+  min_ver: number;
+  /** Why, for people. */
+  reason: string;
+  /** Which subscription. */
+  subscription_id: string;
+  /** When the record may be dropped, Unix milliseconds. */
+  until_ms: number;
+}
+
+/** Why a subscription was not told. */
+export type GetRefusal =
+  | {
+    code: "not_found";
+  };
+
+/** One peer that was heard of. */
+export interface HeartbeatPeer {
+  /** On which connection. */
+  generation: number;
+  /** Which peer. */
+  peer_id: string;
+}
+
+/** Why a listing was refused. */
+export type ListRefusal =
+  | {
+    code: "invalid_page";
+    /** Which field and rule. */
+    message: string;
+  };
+
+/** Why a peer was not told. */
+export type LookupRefusal =
+  | {
+    code: "unknown_peer";
+  };
+
+/** The keys are public; nobody is refused. */
+export type NeverRefused = never;
+
+/** Why a peer went offline. */
+export type OfflineReason = "left" | "timed_out" | "entitlement_lost" | "unknown" | (string & {});
+
+/** Why no session was opened. */
+export type OpenSessionRefusal =
+  | {
+    code: "unknown_peer";
+  }
+  | {
+    code: "peer_offline";
+  }
+  | {
+    code: "same_peer";
+  }
+  | {
+    code: "proof_refused";
+    /** Which rule it breaks. */
+    message: string;
+  };
+
+/** What became of a client frame. */
+export type Outcome = "accepted" | "delivered" | "queued" | "expired" | "refused";
+
+/** A page of peers. */
+export interface PeerPage {
+  /** Set while more may follow. */
+  next?: string | null;
+  /** The peers. */
+  peers: PeerView[];
+}
+
+/** What two peers tell each other to connect (JSEP, RFC 8829; ICE, RFC 8839). */
+export type PeerSignal =
+  | {
+    /** Counts the session's negotiations, from 1. */
+    generation: number;
+    /** At most 256 KiB. */
+    sdp: string;
+    type: "offer";
+  }
+  | {
+    /** The offer's. */
+    generation: number;
+    /** At most 256 KiB. */
+    sdp: string;
+    type: "answer";
+  }
+  | {
+    /** `candidate:…`, at most 4 KiB. */
+    candidate: string;
+    /** The negotiation it belongs to. */
+    generation: number;
+    /** The media section it belongs to. */
+    sdp_mid?: string | null;
+    type: "candidate";
+  }
+  | {
+    /** The next negotiation. */
+    generation: number;
+    type: "restart";
+  }
+  | {
+    /** For people, at most 200 characters. */
+    reason?: string | null;
+    type: "bye";
+  };
+
+/** Where a peer stands. */
+export type PeerStatus = "connecting" | "online" | "away" | "offline" | "unknown" | (string & {});
+
+/** A peer as others may see it. */
+export interface PeerView {
+  /** Which of its connections this is about. */
+  generation: number;
+  /** When its lease ends unless it is heard of, Unix milliseconds. */
+  lease_until_ms: number;
+  /** The gateway process that holds its connection. */
+  node_id: string;
+  /** Which peer. */
+  peer_id: string;
+  /** The `ver` of the proof it connected with; a revocation above it ends the entitlement. */
+  proof_ver: number;
+  /** Where it stands. */
+  status: PeerStatus;
+  /** The subscription that entitles it. */
+  subscription_id: string;
+}
+
+/** A peer came, went or changed its status. Addressed by tenant; every gateway process takes it. */
+export interface PresenceChangedV1 {
+  /** The peer as it is now. */
+  peer: PeerView;
+}
+
+/** A peer has connected to a gateway. A newer connection of the same peer replaces the older one. */
+export interface PresenceConnectV1 {
+  /** The connection; the same one again changes nothing. */
+  connection_id: string;
+  /** The gateway process that holds the connection. */
+  node_id: string;
+  /** Which peer. */
+  peer_id: string;
+  /** `ver` of its proof. */
+  proof_ver: number;
+  /** The subscription that entitles it (`sid` of its proof). */
+  subscription_id: string;
+  /** Whose it is. */
+  user_id: string;
+}
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type PresenceConnectV1Reply =
+  | {
+    ok: Connected;
+  }
+  | {
+    refused: ConnectRefusal;
+  }
+  | {
+    failed: Failure;
+  };
+
+/** A connection has ended. A stale generation changes nothing. */
+export interface PresenceDisconnectV1 {
+  /** Which connection. */
+  generation: number;
+  /** Which peer. */
+  peer_id: string;
+  /** Why. */
+  reason: OfflineReason;
+}
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type PresenceDisconnectV1Reply =
+  | {
+    ok: Disconnected;
+  }
+  | {
+    refused: DisconnectRefusal;
+  }
+  | {
+    failed: Failure;
+  };
+
+/** A gateway has heard from these peers. Sent to [`crate::signals::EVERYBODY`]; one presence process takes it. */
+export interface PresenceHeartbeatV1 {
+  /** The gateway process. */
+  node_id: string;
+  /** At most 500 peers of one tenant. */
+  peers: HeartbeatPeer[];
+}
+
+/** Who is here? Peers of the tenant that are not offline, by id. */
+export interface PresenceListV1 {
+  /** Where the last page ended. */
+  after?: string | null;
+  /** Peers a page, 1 to 100. */
+  limit: number;
+}
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type PresenceListV1Reply =
+  | {
+    ok: PeerPage;
+  }
+  | {
+    refused: ListRefusal;
+  }
+  | {
+    failed: Failure;
+  };
+
+/** Where is that peer? */
+export interface PresenceLookupV1 {
+  /** Which peer. */
+  peer_id: string;
+}
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type PresenceLookupV1Reply =
+  | {
+    ok: PeerView;
+  }
+  | {
+    refused: LookupRefusal;
+  }
+  | {
+    failed: Failure;
+  };
+
+/** A reachable peer changed its status. */
+export interface PresencePeerStatusChangedV1 {
+  /** On which connection. */
+  generation: number;
+  /** Which peer. */
+  peer_id: string;
+  /** Its new status. */
+  status: PeerStatus;
+}
+
+/** A peer is gone. */
+export interface PresencePeerWentOfflineV1 {
+  /** The connection that ended. */
+  generation: number;
+  /** Which peer. */
+  peer_id: string;
+  /** Why. */
+  reason: OfflineReason;
+}
+
+/** A peer is reachable at a gateway. */
+export interface PresencePeerWentOnlineV1 {
+  /** Counts the peer's connections; a newer one has a larger number. */
+  generation: number;
+  /** The gateway process that holds its connection. */
+  node_id: string;
+  /** Which peer. */
+  peer_id: string;
+  /** The subscription that entitles it. */
+  subscription_id: string;
+}
+
+/** A connected peer changes its own status. */
+export interface PresenceSetStatusV1 {
+  /** On which connection. */
+  generation: number;
+  /** Which peer. */
+  peer_id: string;
+  /** `online` or `away`. */
+  status: PeerStatus;
+}
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type PresenceSetStatusV1Reply =
+  | {
+    ok: PeerView;
+  }
+  | {
+    refused: SetStatusRefusal;
+  }
+  | {
+    failed: Failure;
+  };
+
+/** An error as RFC 9457 writes it (`application/problem+json`), with our extensions. */
+export interface Problem {
+  /** Stable code for programs. */
+  code: string;
+  /** Ties together everything that one call caused. */
+  correlation_id: string;
+  /** Internals; only in development mode. */
+  debug?: string | null;
+  /** What happened this time and what to do about it. */
+  detail?: string | null;
+  /** Names this occurrence; quote it to support. */
+  error_id: string;
+  /** Seconds to wait before trying again, where known. */
+  retry_after_s?: number | null;
+  /** The HTTP status. */
+  status: number;
+  /** What the caller can do. */
+  suggestion?: string | null;
+  /** RFC 3339. */
+  timestamp: string;
+  /** The same in a few words. */
+  title: string;
+  /** A URI that names the kind of problem; its page explains it. */
+  type: string;
+  /** Every rule that was broken, all at once. */
+  violations?: Violation[];
+}
+
+/** A signed proof. */
+export interface ProofIssued {
+  /** When it ends, Unix milliseconds. */
+  expires_at_ms: number;
+  /** The JWS (`typ: sub-proof+jwt`). */
+  proof: string;
+  /** When to ask for the next one, Unix milliseconds (60 % of its life). */
+  refresh_at_ms: number;
+}
+
+/** A public Ed25519 key that verifies proofs. */
+export interface ProofKey {
+  /** Names the key in a proof's header. */
+  kid: string;
+  /** Proofs signed with it may be trusted until then, Unix milliseconds. */
+  not_after_ms: number;
+  /** The 32 bytes of the public key, base64url without padding (RFC 8037 `x`). */
+  public_key: string;
+}
+
+/** Keys for proofs. */
+export interface ProofKeys {
+  /** All that may verify now. */
+  keys: ProofKey[];
+}
+
+/** Why a signal was not passed on. */
+export type SendRefusal =
+  | {
+    code: "unknown_session";
+  }
+  | {
+    code: "not_member";
+  }
+  | {
+    code: "peer_offline";
+  }
+  | {
+    code: "invalid_signal";
+    /** One line per violation: field, rule. */
+    violations: string[];
+  }
+  | {
+    code: "stale_generation";
+    /** The session's current one. */
+    current: number;
+  }
+  | {
+    code: "proof_refused";
+    /** Which rule it breaks. */
+    message: string;
+  };
+
+/** What the gateway says. */
+export type ServerFrame =
+  | {
+    /** Send an auth frame within this time, milliseconds. */
+    auth_within_ms: number;
+    /** Names the connection. */
+    connection_id: string;
+    /** Send a frame (a ping, for want of another) at least this often, milliseconds. */
+    heartbeat_ms: number;
+    /** The negotiated protocol. */
+    protocol: string;
+    type: "hello";
+  }
+  | {
+    /** The client frame's id; absent when it could not be read. */
+    id?: string | null;
+    /** The one outcome. */
+    outcome: Outcome;
+    /** Why it was refused. */
+    problem?: Problem | null;
+    /** What was asked for, where something was. */
+    result?: unknown;
+    type: "outcome";
+  }
+  | {
+    /** The peer as it is now. */
+    peer: PeerView;
+    type: "presence";
+  }
+  | {
+    /** From whom. */
+    from: string;
+    /** Whether this side yields when both offer at once. */
+    polite: boolean;
+    /** Which session. */
+    session_id: string;
+    /** What it says. */
+    signal: PeerSignal;
+    type: "signal";
+  }
+  | {
+    /** The close code that follows. */
+    code: number;
+    /** A stable word for programs (`entitlement_lost`). */
+    reason: string;
+    /** Whether reconnecting helps, and after how long, milliseconds. */
+    reconnect_after_ms?: number | null;
+    type: "closing";
+  };
+
+/** Why a session ended. */
+export type SessionEnd = "bye" | "peer_lost" | "timed_out" | "unknown" | (string & {});
+
+/** The session stands. */
+export interface SessionOpened {
+  /** Whether the opener yields when both offer at once (perfect negotiation); the other side has the other role. */
+  polite: boolean;
+  /** Its id. */
+  session_id: string;
+}
+
+/** Why a status was not changed. */
+export type SetStatusRefusal =
+  | {
+    code: "unknown_peer";
+  }
+  | {
+    code: "stale_generation";
+  }
+  | {
+    code: "invalid_transition";
+    /** Where it stands. */
+    from: PeerStatus;
+    /** Where it should have gone. */
+    to: PeerStatus;
+  };
+
+/** A signal for a peer. Addressed to the gateway process that holds its connection. */
+export interface SignalingDeliverV1 {
+  /** From whom; stamped by signaling, never by the sender. */
+  from: string;
+  /** Whether the receiver yields when both offer at once. */
+  polite: boolean;
+  /** Which session. */
+  session_id: string;
+  /** What it says. */
+  signal: PeerSignal;
+  /** For whom. */
+  to: string;
+}
+
+/** Open a session with another peer. */
+export interface SignalingOpenSessionV1 {
+  /** Who opens it. */
+  from: string;
+  /** The opener's subscription proof. */
+  proof: string;
+  /** With whom. */
+  to: string;
+}
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type SignalingOpenSessionV1Reply =
+  | {
+    ok: SessionOpened;
+  }
+  | {
+    refused: OpenSessionRefusal;
+  }
+  | {
+    failed: Failure;
+  };
+
+/** Pass a signal on to the other peer of a session. */
+export interface SignalingSendV1 {
+  /** Who sends. */
+  from: string;
+  /** The sender's subscription proof. */
+  proof: string;
+  /** Which session. */
+  session_id: string;
+  /** What to pass on. */
+  signal: PeerSignal;
+}
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type SignalingSendV1Reply =
+  | {
+    ok: Forwarded;
+  }
+  | {
+    refused: SendRefusal;
+  }
+  | {
+    failed: Failure;
+  };
+
+/** A session is over. */
+export interface SignalingSessionEndedV1 {
+  /** Who ended it, where somebody did. */
+  by?: string | null;
+  /** Why. */
+  reason: SessionEnd;
+  /** Which session. */
+  session_id: string;
+}
+
+/** A session between peers was opened. */
+export interface SignalingSessionOpenedV1 {
+  /** Its members; the first one opened it. */
+  peers: string[];
+  /** Which session. */
+  session_id: string;
+}
+
+/** Stripe's subscription statuses. A status we don't know is kept as text elsewhere and fails closed. */
+export type Status = "incomplete" | "incomplete_expired" | "trialing" | "active" | "past_due" | "unpaid" | "paused" | "canceled" | "unknown" | (string & {});
+
+/** Create a subscription; the same idempotency key of the same user gives the same one. */
+export interface SubscriptionCreateV1 {
+  /** The customer's e-mail address, for Stripe's receipts. */
+  email?: string | null;
+  /** The caller's Idempotency-Key. */
+  idempotency_key: string;
+  /** Up to 45 pairs (Stripe allows 50, five are ours); key up to 40 characters without brackets, value up to 500. */
+  metadata?: Record<string, string>;
+  /** Stripe's payment method (`pm_…`), where one is known already. */
+  payment_method_id?: string | null;
+  /** A Stripe price on the allow-list. */
+  price_id: string;
+  /** Who asks. */
+  user_id: string;
+}
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type SubscriptionCreateV1Reply =
+  | {
+    ok: SubscriptionView;
+  }
+  | {
+    refused: CreateRefusal;
+  }
+  | {
+    failed: Failure;
+  };
+
+/** A subscription was created at Stripe. */
+export interface SubscriptionCreatedV1 {
+  /** The plan's name in the catalogue. */
+  plan: string;
+  /** Its first status. */
+  status: Status;
+  /** Which subscription. */
+  subscription_id: string;
+  /** Who asked for it. */
+  user_id: string;
+}
+
+/** Tell a subscription. */
+export interface SubscriptionGetV1 {
+  /** Which one. */
+  subscription_id: string;
+}
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type SubscriptionGetV1Reply =
+  | {
+    ok: SubscriptionView;
+  }
+  | {
+    refused: GetRefusal;
+  }
+  | {
+    failed: Failure;
+  };
+
+/** Tell every key that proofs may be signed with now, and every revocation still in force: what a verifier that starts late needs. */
+export type SubscriptionListProofKeysV1 = Record<string, never>;
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type SubscriptionListProofKeysV1Reply =
+  | {
+    ok: ProofKeys;
+  }
+  | {
+    refused: NeverRefused;
+  }
+  | {
+    failed: Failure;
+  };
+
+/** A public key for proofs, told before anything is signed with it. */
+export interface SubscriptionProofKeyPublishedV1 {
+  /** The key. */
+  key: ProofKey;
+}
+
+/** Proofs of a subscription below a version are void from now on. */
+export interface SubscriptionProofRevokedV1 {
+  /** Proofs whose `ver` is smaller are refused. */
+  min_ver: number;
+  /** Why, for people: `canceled`, `unpaid`, … */
+  reason: string;
+  /** Which subscription (`sid` in the proof). */
+  subscription_id: string;
+  /** When the last of them has expired anyway, Unix milliseconds; the record may be dropped then. */
+  until_ms: number;
+}
+
+/** A subscription's status changed. Superseded by v2, which says what it was before and whether it entitles. */
+export interface SubscriptionStatusChangedV1 {
+  /** The new status. */
+  status: Status;
+  /** Which subscription. */
+  subscription_id: string;
+}
+
+/** A subscription's status changed. */
+export interface SubscriptionStatusChangedV2 {
+  /** What it is. */
+  current: Status;
+  /** End of the paid period, Unix milliseconds. */
+  current_period_end_ms?: number | null;
+  /** Whether proofs may be issued in this status (grace periods aside). */
+  entitled: boolean;
+  /** What it was; absent when the fact was first told in v1. */
+  previous?: Status | null;
+  /** Which subscription. */
+  subscription_id: string;
+}
+
+/** Somebody asked for a status change that the machine does not allow. */
+export interface SubscriptionTransitionRejectedV1 {
+  /** Where it stands. */
+  from: Status;
+  /** Who asked: `api` or `webhook`. */
+  source: string;
+  /** Which subscription. */
+  subscription_id: string;
+  /** Where it should have gone. */
+  to: Status;
+}
+
+/** Prove to others that a peer may connect under this subscription. */
+export interface SubscriptionVerifyV1 {
+  /** For which peer. */
+  peer_id: string;
+  /** Which subscription. */
+  subscription_id: string;
+  /** Who asks. */
+  user_id: string;
+}
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type SubscriptionVerifyV1Reply =
+  | {
+    ok: ProofIssued;
+  }
+  | {
+    refused: VerifyRefusal;
+  }
+  | {
+    failed: Failure;
+  };
+
+/** A subscription as its owner tells it. */
+export interface SubscriptionView {
+  /** End of the paid period, Unix milliseconds. */
+  current_period_end_ms?: number | null;
+  /** Caller's metadata. */
+  metadata?: Record<string, string>;
+  /** The plan's name. */
+  plan: string;
+  /** The Stripe price it is billed by. */
+  price_id: string;
+  /** Its status. */
+  status: Status;
+  /** Stripe's own id (`sub_…`). */
+  stripe_subscription_id: string;
+  /** Its id. */
+  subscription_id: string;
+  /** Who it belongs to. */
+  user_id: string;
+}
+
+/** Why no proof was issued. */
+export type VerifyRefusal =
+  | {
+    code: "not_found";
+  }
+  | {
+    code: "not_owner";
+  }
+  | {
+    code: "not_entitled";
+    /** The status it is in. */
+    status: Status;
+  };
+
+/** `POST /v1/subscriptions/{id}/verify`. */
+export interface VerifySubscription {
+  /** The peer that will show the proof. */
+  peer_id: string;
+}
+
+/** One broken rule. */
+export interface Violation {
+  /** Which field, as a path (`metadata.team`). */
+  field: string;
+  /** Which rule, and what to do. */
+  message: string;
+}
+
+/** Stripe announced a change of a subscription that we created. A hint: fetch the object before deciding. */
+export interface WebhookStripeSubscriptionChangedV1 {
+  /** The API version the event was rendered with; absent where Stripe left it out. */
+  api_version?: string | null;
+  /** When Stripe created the event, Unix seconds. One-second resolution: it orders nothing. */
+  created_s: number;
+  /** The status the payload carried, as Stripe wrote it. */
+  hinted_status?: string | null;
+  /** Whether it is real money. */
+  livemode: boolean;
+  /** The subscription's metadata. */
+  metadata?: Record<string, string>;
+  /** Stripe's event id (`evt_…`). */
+  stripe_event_id: string;
+  /** Stripe's event type, e.g. `customer.subscription.updated`. */
+  stripe_event_type: string;
+  /** Stripe's subscription id (`sub_…`). */
+  stripe_subscription_id: string;
+  /** Our id, from the object's metadata (`synapse_subscription`). */
+  subscription_id: string;
+}
+
+/** Events by kind. */
+export interface Events {
+  "presence.peer_status_changed.v1": PresencePeerStatusChangedV1;
+  "presence.peer_went_offline.v1": PresencePeerWentOfflineV1;
+  "presence.peer_went_online.v1": PresencePeerWentOnlineV1;
+  "signaling.session_ended.v1": SignalingSessionEndedV1;
+  "signaling.session_opened.v1": SignalingSessionOpenedV1;
+  "subscription.created.v1": SubscriptionCreatedV1;
+  "subscription.proof_key_published.v1": SubscriptionProofKeyPublishedV1;
+  "subscription.proof_revoked.v1": SubscriptionProofRevokedV1;
+  "subscription.status_changed.v1": SubscriptionStatusChangedV1;
+  "subscription.status_changed.v2": SubscriptionStatusChangedV2;
+  "subscription.transition_rejected.v1": SubscriptionTransitionRejectedV1;
+  "webhook.stripe_subscription_changed.v1": WebhookStripeSubscriptionChangedV1;
+}
+
+/** Replies by kind. */
+export interface Replies {
+  "presence.connect.v1": PresenceConnectV1Reply;
+  "presence.disconnect.v1": PresenceDisconnectV1Reply;
+  "presence.list.v1": PresenceListV1Reply;
+  "presence.lookup.v1": PresenceLookupV1Reply;
+  "presence.set_status.v1": PresenceSetStatusV1Reply;
+  "signaling.open_session.v1": SignalingOpenSessionV1Reply;
+  "signaling.send.v1": SignalingSendV1Reply;
+  "subscription.create.v1": SubscriptionCreateV1Reply;
+  "subscription.get.v1": SubscriptionGetV1Reply;
+  "subscription.list_proof_keys.v1": SubscriptionListProofKeysV1Reply;
+  "subscription.verify.v1": SubscriptionVerifyV1Reply;
+}
+
+/** Requests by kind. */
+export interface Requests {
+  "presence.connect.v1": PresenceConnectV1;
+  "presence.disconnect.v1": PresenceDisconnectV1;
+  "presence.list.v1": PresenceListV1;
+  "presence.lookup.v1": PresenceLookupV1;
+  "presence.set_status.v1": PresenceSetStatusV1;
+  "signaling.open_session.v1": SignalingOpenSessionV1;
+  "signaling.send.v1": SignalingSendV1;
+  "subscription.create.v1": SubscriptionCreateV1;
+  "subscription.get.v1": SubscriptionGetV1;
+  "subscription.list_proof_keys.v1": SubscriptionListProofKeysV1;
+  "subscription.verify.v1": SubscriptionVerifyV1;
+}
+
+/** Signals by kind. */
+export interface Signals {
+  "gateway.entitlement_lost.v1": GatewayEntitlementLostV1;
+  "presence.changed.v1": PresenceChangedV1;
+  "presence.heartbeat.v1": PresenceHeartbeatV1;
+  "signaling.deliver.v1": SignalingDeliverV1;
+}

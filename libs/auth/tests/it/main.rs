@@ -1,0 +1,7 @@
+//! Tokens and proofs, with every way to be refused.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod keys;
+mod proofs;
+mod proofs_over_time;
+mod tokens;

@@ -1,0 +1,7 @@
+//! Bodies of the public HTTP API.
+
+mod problem;
+mod subscription;
+
+pub use problem::{Problem, Violation};
+pub use subscription::{CreateSubscription, VerifySubscription};

@@ -1,0 +1,31 @@
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::PeerId;
+
+/// `POST /v1/subscriptions`, with an Idempotency-Key header.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateSubscription {
+    /// A Stripe price on the allow-list.
+    pub price_id: String,
+    /// Stripe's payment method (`pm_…`), where one is known already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment_method_id: Option<String>,
+    /// For Stripe's receipts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// Yours to use.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// `POST /v1/subscriptions/{id}/verify`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VerifySubscription {
+    /// The peer that will show the proof.
+    pub peer_id: PeerId,
+}

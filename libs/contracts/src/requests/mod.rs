@@ -1,0 +1,9 @@
+//! Questions to one owner, imperative, one file per owner.
+
+pub mod presence;
+pub mod signaling;
+pub mod subscription;
+
+pub(crate) fn entries() -> Vec<crate::Entry> {
+    [subscription::entries(), presence::entries(), signaling::entries()].concat()
+}

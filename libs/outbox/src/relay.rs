@@ -1,0 +1,384 @@
+//! The relay of one shard: reads rows in order, publishes them, deletes what is safe with the broker.
+//!
+//! - A key whose rows are in flight, not yet deleted or waiting after a failure is passed over whole and read again
+//!   from its first row later, so its rows never overtake each other.
+//! - Reading, publishing and deleting go on at the same time; a slow key holds back only itself.
+//! - A delete checks the lease's fencing token. One that lost the lease deletes nothing, and what it published twice
+//!   the inboxes drop.
+
+mod flight;
+mod scan;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::BusError;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use store::{Action, Condition, Item, Key, Page, StoreError};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::lease::{Hold, Lease, millis};
+use crate::outbox::{Core, RelayError};
+use crate::retry::full_jitter;
+use crate::stored::{StoredEnvelope, read};
+use crate::{Step, keys};
+use flight::{Flight, Rest, Row};
+use scan::Scan;
+
+/// Rows of one delete: a transaction takes 100 actions, one of them checks the lease.
+const DELETE_MAX: usize = 99;
+/// Keys that may wait after failures of their own; beyond that the whole shard waits.
+const RESTS_MAX: usize = 10_000;
+
+type Key1 = Arc<str>;
+type Sent = (Key1, usize, Result<(), BusError>);
+type Deleted = (Vec<Row>, Result<(), StoreError>);
+
+pub(crate) struct Shard {
+    core: Arc<Core>,
+    number: u32,
+    lease: Arc<Mutex<Lease>>,
+    lease_key: Key,
+    token: u64,
+    /// A delete found the lease in other hands.
+    lost: bool,
+    scan: Scan,
+    /// At most one.
+    reading: FuturesUnordered<BoxFuture<'static, Result<Read, StoreError>>>,
+    flights: HashMap<Key1, Flight>,
+    /// Rows in `flights` that are not deleted yet.
+    unsettled: usize,
+    sending: FuturesUnordered<BoxFuture<'static, Sent>>,
+    settled: Vec<Row>,
+    deleting: FuturesUnordered<BoxFuture<'static, Deleted>>,
+    deletes_max: usize,
+    /// Keys that wait after a failure.
+    rests: HashMap<Key1, Rest>,
+    /// The whole shard waits after a failure, or for another's lease.
+    pause: Rest,
+    next_sweep_ms: u64,
+    published: usize,
+    trouble: Option<RelayError>,
+}
+
+enum Read {
+    Page(u64, Page),
+    Foreign(Duration),
+}
+
+impl Shard {
+    pub(crate) fn new(core: Arc<Core>, number: u32) -> Self {
+        let lease_key = keys::lease(number);
+        let lease = Lease::new(
+            core.store.clone(),
+            core.clock.clone(),
+            lease_key.clone(),
+            core.owner.clone(),
+            core.options.lease,
+        );
+        // SQLite joins deletes into one durable commit; elsewhere deletes that check one lease item contend for it.
+        let deletes_max = if core.store.backend_name() == "sqlite" { 8 } else { 1 };
+        Self {
+            number,
+            lease: Arc::new(Mutex::new(lease)),
+            lease_key,
+            token: 0,
+            lost: false,
+            scan: Scan::new(),
+            reading: FuturesUnordered::new(),
+            flights: HashMap::new(),
+            unsettled: 0,
+            sending: FuturesUnordered::new(),
+            settled: Vec::new(),
+            deleting: FuturesUnordered::new(),
+            deletes_max,
+            rests: HashMap::new(),
+            pause: Rest::default(),
+            next_sweep_ms: core.clock.now_ms().saturating_add(millis(core.options.sweep_interval)),
+            published: 0,
+            trouble: None,
+            core,
+        }
+    }
+
+    /// Until stopped; then what is in flight may settle for a while, and the lease is given back.
+    pub(crate) async fn run(mut self, stop: &CancellationToken) {
+        let core = Arc::clone(&self.core);
+        let wake = &core.wakes[self.number as usize];
+        while !stop.is_cancelled() {
+            self.start_deletes();
+            self.start_read();
+            let pause = self.time_to_next();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = self.progress() => {}
+                () = wake.notified() => self.scan.again(),
+                () = core.clock.sleep(pause) => self.on_time(),
+            }
+            self.trouble = None;
+        }
+        let settle = async {
+            while !(self.sending.is_empty() && self.deleting.is_empty() && self.settled.is_empty()) {
+                self.start_deletes();
+                self.progress().await;
+            }
+        };
+        let _ = core.clock.timeout(core.options.drain, settle).await;
+        // A read that is never finished would keep the lease's lock.
+        self.reading.clear();
+        self.lease.lock().await.release().await;
+    }
+
+    /// Publishes what is there now; how many rows went.
+    pub(crate) async fn drain(&mut self) -> Result<usize, RelayError> {
+        loop {
+            self.start_deletes();
+            if self.pause.until_ms == 0 {
+                self.start_read();
+            }
+            if self.reading.is_empty() && self.sending.is_empty() && self.deleting.is_empty() {
+                break;
+            }
+            self.progress().await;
+        }
+        self.lease.lock().await.release().await;
+        self.trouble.take().map_or(Ok(self.published), Err)
+    }
+
+    /// Waits until something that was started ends, and takes note of it.
+    async fn progress(&mut self) {
+        tokio::select! {
+            biased;
+            Some(deleted) = self.deleting.next() => self.on_deleted(deleted),
+            Some(sent) = self.sending.next() => {
+                self.on_sent(sent);
+                while let Some(Some(sent)) = self.sending.next().now_or_never() {
+                    self.on_sent(sent);
+                }
+            }
+            Some(read) = self.reading.next() => self.on_read(read),
+            else => std::future::pending().await,
+        }
+    }
+
+    fn start_read(&mut self) {
+        let options = &self.core.options;
+        let room = options.in_flight.saturating_sub(self.unsettled);
+        let paused = self.pause.until_ms > self.core.clock.now_ms();
+        if !self.scan.is_wanted() || !self.reading.is_empty() || paused || room == 0 {
+            return;
+        }
+        let query = self.scan.query(keys::outbox(self.number), options.page);
+        let (lease, store) = (Arc::clone(&self.lease), self.core.store.clone());
+        let lost = std::mem::take(&mut self.lost);
+        let read = async move {
+            match lease.lock().await.hold(lost).await? {
+                Hold::Foreign(wait) => Ok(Read::Foreign(wait)),
+                Hold::Mine(token) => Ok(Read::Page(token, store.query(&query).await?)),
+            }
+        };
+        self.reading.push(read.boxed());
+    }
+
+    fn on_read(&mut self, read: Result<Read, StoreError>) {
+        match read {
+            Ok(Read::Page(token, page)) => {
+                self.token = token;
+                self.pause = Rest::default();
+                self.publish(page);
+            }
+            // Looked at again by a sweep or when somebody commits here.
+            Ok(Read::Foreign(wait)) => {
+                let wait = wait.min(self.core.options.sweep_interval);
+                self.pause.until_ms = self.core.clock.now_ms().saturating_add(millis(wait));
+                self.scan.rewind();
+            }
+            Err(error) => {
+                tracing::warn!(shard = self.number, %error, "the outbox can't be read; tried again");
+                self.pause_shard();
+                self.scan.rewind();
+                self.trouble.get_or_insert(error.into());
+            }
+        }
+    }
+
+    fn publish(&mut self, page: Page) {
+        let options = &self.core.options;
+        let room = options.in_flight.saturating_sub(self.unsettled);
+        let (flights, rests) = (&self.flights, &self.rests);
+        let busy = |key: &str| flights.contains_key(key) || rests.get(key).is_some_and(|rest| rest.until_ms > 0);
+        let chosen = self.scan.choose(page, room, options.in_flight_per_key, busy);
+        for key in &chosen.passed_over {
+            if let Some(flight) = self.flights.get_mut(key.as_str()) {
+                flight.more = true;
+            }
+        }
+        let mut rows = Vec::with_capacity(chosen.rows.len());
+        let mut batch = Vec::with_capacity(chosen.rows.len());
+        let mut broken: Option<Key1> = None;
+        for item in chosen.rows {
+            let key: Key1 = keys::key_of_row(&item.key.sort).into();
+            if broken.as_ref() == Some(&key) {
+                continue;
+            }
+            match read::<StoredEnvelope>(&item.body).and_then(StoredEnvelope::into_envelope) {
+                Ok(envelope) => {
+                    batch.push(envelope);
+                    rows.push((key, item));
+                }
+                Err(error) => {
+                    let is_first = rows.last().is_none_or(|(last, _)| *last != key);
+                    self.on_unreadable(&key, is_first, &item, error);
+                    broken = Some(key);
+                }
+            }
+        }
+        if !batch.is_empty() {
+            self.send(rows, batch);
+        }
+    }
+
+    fn send(&mut self, rows: Vec<(Key1, Item)>, batch: Vec<bus::Envelope>) {
+        let sends = self.core.bus.publisher().publish(batch);
+        debug_assert_eq!(sends.len(), rows.len(), "one future per envelope");
+        for ((key, item), send) in rows.into_iter().zip(sends) {
+            let index = self.flights.entry(Arc::clone(&key)).or_default().add(item.key);
+            self.unsettled += 1;
+            self.sending.push(send.map(move |result| (key, index, result)).boxed());
+        }
+        while let Some(Some(sent)) = self.sending.next().now_or_never() {
+            self.on_sent(sent);
+        }
+        self.core.step(Step::MidPublish);
+    }
+
+    fn on_sent(&mut self, (key, index, result): Sent) {
+        let Some(flight) = self.flights.get_mut(&key) else { return };
+        if let Err(error) = &result {
+            metrics::counter!("outbox_publish_failures_total").increment(1);
+            if !flight.failed {
+                tracing::warn!(%key, %error, "a row could not be published; tried again");
+            }
+        } else {
+            metrics::counter!("outbox_published_total").increment(1);
+        }
+        self.settled.extend(flight.sent(&key, index, result.is_ok()));
+        if let Err(error) = result {
+            self.trouble.get_or_insert(error.into());
+        }
+        self.land(&key);
+    }
+
+    fn start_deletes(&mut self) {
+        while !self.settled.is_empty() && self.deleting.len() < self.deletes_max {
+            // A few rows wait for company while another delete runs: fewer transactions.
+            if self.settled.len() < DELETE_MAX && !self.deleting.is_empty() && !self.sending.is_empty() {
+                return;
+            }
+            let rows: Vec<Row> = self.settled.drain(..self.settled.len().min(DELETE_MAX)).collect();
+            let mut actions = vec![Lease::check(&self.lease_key, self.token)];
+            actions.extend(rows.iter().map(|row| Action::Delete { key: row.at.clone(), condition: Condition::Any }));
+            self.core.step(Step::AfterPublishBeforeDelete);
+            let store = self.core.store.clone();
+            self.deleting.push(
+                async move {
+                    let result = store.transact(actions).await;
+                    (rows, result)
+                }
+                .boxed(),
+            );
+        }
+    }
+
+    fn on_deleted(&mut self, (rows, result): Deleted) {
+        let gone = result.is_ok();
+        if let Err(error) = result {
+            // The rows stay and will be published once more; by whoever holds the lease now, if it was lost.
+            tracing::warn!(shard = self.number, rows = rows.len(), %error, "published rows could not be deleted");
+            metrics::counter!("outbox_delete_failures_total").increment(1);
+            self.lost |= error.conflict().is_some();
+            self.pause_shard();
+            self.trouble.get_or_insert(error.into());
+        } else {
+            self.published += rows.len();
+        }
+        for row in rows {
+            if let Some(flight) = self.flights.get_mut(&row.key) {
+                flight.deleted(gone);
+                self.land(&row.key);
+            }
+        }
+    }
+
+    /// Takes a key whose rows are all settled one way or the other out of the air.
+    fn land(&mut self, key: &Key1) {
+        let Some(flight) = self.flights.get(key).filter(|flight| flight.is_over()) else { return };
+        self.unsettled -= flight.len();
+        let (failed, more) = (flight.failed, flight.more);
+        self.flights.remove(key);
+        if failed {
+            self.rest(key);
+        } else {
+            self.rests.remove(key);
+            if more {
+                self.scan.again();
+            }
+        }
+    }
+
+    /// The rows before it are published first; then its key waits until somebody mends or removes it.
+    fn on_unreadable(&mut self, key: &Key1, is_first: bool, item: &Item, error: StoreError) {
+        tracing::error!(row = %item.key, %error, "an outbox row can't be read; its key waits until it is mended");
+        metrics::counter!("outbox_publish_failures_total").increment(1);
+        self.trouble.get_or_insert(error.into());
+        if is_first {
+            self.rest(key);
+        } else {
+            self.scan.again();
+        }
+    }
+
+    fn rest(&mut self, key: &Key1) {
+        if !self.core.bus.is_connected() || self.rests.len() >= RESTS_MAX {
+            return self.pause_shard();
+        }
+        let rest = self.rests.entry(Arc::clone(key)).or_default();
+        rest.start(self.core.clock.now_ms(), self.core.options.retry, &self.core.entropy);
+    }
+
+    fn pause_shard(&mut self) {
+        self.pause.start(self.core.clock.now_ms(), self.core.options.retry, &self.core.entropy);
+        self.scan.again();
+    }
+
+    fn time_to_next(&self) -> Duration {
+        let rests = self.rests.values().map(|rest| rest.until_ms).filter(|until_ms| *until_ms > 0).min();
+        let pause = Some(self.pause.until_ms).filter(|until_ms| *until_ms > 0);
+        let next_ms = [Some(self.next_sweep_ms), rests, pause].into_iter().flatten().min().unwrap_or(self.next_sweep_ms);
+        Duration::from_millis(next_ms.saturating_sub(self.core.clock.now_ms()))
+    }
+
+    /// Sweeps, and lets those go on whose wait is over.
+    fn on_time(&mut self) {
+        let now_ms = self.core.clock.now_ms();
+        if self.next_sweep_ms <= now_ms {
+            // Those that were let go on before and are not in the air have nothing left here.
+            self.rests.retain(|key, rest| rest.until_ms > 0 || self.flights.contains_key(key));
+        }
+        for rest in self.rests.values_mut().chain([&mut self.pause]) {
+            if rest.until_ms > 0 && rest.until_ms <= now_ms {
+                rest.until_ms = 0;
+                self.scan.again();
+            }
+        }
+        if self.next_sweep_ms <= now_ms {
+            self.next_sweep_ms = now_ms.saturating_add(millis(self.core.options.sweep_interval));
+            self.scan.again();
+        }
+    }
+}

@@ -1,0 +1,71 @@
+use bus::Trail;
+use contracts::{Fact, TenantId};
+use store::{Action, Condition, Item, Key};
+
+/// One transaction in the making: writes of a service's own items, and the facts that follow from them.
+#[derive(Clone, Debug, Default)]
+pub struct Unit {
+    pub(crate) actions: Vec<Action>,
+    pub(crate) facts: Vec<Outgoing>,
+}
+
+/// A fact on its way into the outbox.
+#[derive(Clone, Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) kind: &'static str,
+    pub(crate) tenant: TenantId,
+    pub(crate) aggregate: String,
+    pub(crate) sequence: u64,
+    pub(crate) trail: Trail,
+    pub(crate) data: Vec<u8>,
+}
+
+impl Unit {
+    /// An empty unit.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Writes an item if `condition` holds.
+    pub fn put(&mut self, item: Item, condition: Condition) -> &mut Self {
+        self.actions.push(Action::Put { item, condition });
+        self
+    }
+
+    /// Removes an item if `condition` holds.
+    pub fn delete(&mut self, key: Key, condition: Condition) -> &mut Self {
+        self.actions.push(Action::Delete { key, condition });
+        self
+    }
+
+    /// Requires `condition` without writing.
+    pub fn check(&mut self, key: Key, condition: Condition) -> &mut Self {
+        self.actions.push(Action::Check { key, condition });
+        self
+    }
+
+    /// Adds to an item's counter.
+    pub fn add(&mut self, key: Key, delta: i64) -> &mut Self {
+        self.actions.push(Action::Add { key, delta, condition: Condition::Any });
+        self
+    }
+
+    /// Publishes a fact once the unit is committed. `sequence` counts the aggregate's facts: it must grow by one with
+    /// each fact of the aggregate (twins of one fact in two versions share it).
+    pub fn publish(&mut self, tenant: &TenantId, sequence: u64, trail: &Trail, fact: &impl Fact) -> &mut Self {
+        self.facts.push(Outgoing {
+            kind: fact.kind(),
+            tenant: tenant.clone(),
+            aggregate: fact.aggregate(),
+            sequence,
+            trail: trail.clone(),
+            data: fact.to_json().expect("contracts are plain data"),
+        });
+        self
+    }
+
+    /// Whether nothing would be written.
+    pub fn is_empty(&self) -> bool {
+        self.actions.is_empty() && self.facts.is_empty()
+    }
+}

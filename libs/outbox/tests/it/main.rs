@@ -1,0 +1,9 @@
+//! The outbox on the embedded bus and SQLite.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod dead;
+mod fixture;
+mod inbox;
+mod relay;
+mod retry;
+mod wire;

@@ -1,0 +1,19 @@
+//! The HTTP shell: what every service that serves HTTP has around its routes.
+//!
+//! [`Shell::wrap`] gives a router request and correlation ids, limits, a span, metrics, and answers every error as a
+//! problem (RFC 9457). [`serve`] runs it on a listener until told to stop, then drains.
+
+mod context;
+mod limits;
+pub mod problem;
+mod problem_table;
+mod serve;
+mod settings;
+mod shell;
+
+pub use context::RequestContext;
+pub use limits::{HttpLimits, path_is_safe};
+pub use problem::{Code, ProblemResponse};
+pub use serve::{ServeOptions, Served, serve};
+pub use settings::{HTTP_DEFAULTS, HttpSettings};
+pub use shell::{Shell, Verbatim};

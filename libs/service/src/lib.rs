@@ -1,0 +1,32 @@
+//! What every service needs around its rules: configuration, telemetry, HTTP shell, problems, breaker, health, drain.
+//!
+//! | module | for |
+//! |---|---|
+//! | [`config`] | defaults < file < environment, validated as a whole before anything starts |
+//! | [`telemetry`] | logs with redaction, traces over OTLP, Prometheus metrics |
+//! | [`http`] | serving with limits, ids, drain; every error as a problem with a stable code |
+//! | [`health`] | liveness, readiness, metrics endpoints |
+//! | [`breaker`] | circuit breakers around external calls |
+//! | [`Host`], [`Platform`] | what a process and a service stand on: bus, store, outbox, time |
+//! | [`run`] | a service's `main` |
+//! | [`Lifecycle`] | a service's tasks, stopped together under a deadline |
+
+pub mod breaker;
+pub mod config;
+pub mod health;
+pub mod http;
+mod lifecycle;
+mod platform;
+mod platform_config;
+mod proof_book;
+mod rejection;
+mod run;
+pub mod telemetry;
+mod time;
+
+pub use lifecycle::{Lifecycle, shutdown_signal};
+pub use platform::{Host, PROOF_AUDIENCE, PROOF_ISSUER, Platform, platform_tenant, proof_rules};
+pub use platform_config::{BusTarget, PLATFORM, PLATFORM_DEFAULTS, PlatformConfig, StoreTarget};
+pub use proof_book::{PROOF_SUBSCRIPTIONS, ProofBook};
+pub use rejection::{Rejection, answer, expect_reply};
+pub use run::{load, run};

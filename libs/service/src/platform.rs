@@ -1,0 +1,243 @@
+//! What a service stands on: bus, store with outbox, time, lifecycle. Built once per process ([`Host`]) and once per
+//! service in it ([`Platform`]).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth::ProofRules;
+use bus::{Asked, Bus, EmbeddedOptions, Envelope, NatsOptions, Sender};
+use clock::{Clock, Entropy};
+use contracts::{NodeId, Request, TenantId};
+use outbox::{ConsumeOptions, Consumer, Outbox, Subscription};
+use store::{DynamoOptions, SqliteOptions, Store};
+
+use crate::config::Mode;
+use crate::health::Health;
+use crate::lifecycle::Lifecycle;
+use crate::platform_config::{BusTarget, PlatformConfig, StoreTarget};
+use crate::telemetry::{TraceContext, set_parent};
+use crate::{Rejection, answer};
+
+/// One process: what its services share.
+#[derive(Clone)]
+pub struct Host {
+    /// Its settings.
+    pub config: PlatformConfig,
+    /// Time.
+    pub clock: Clock,
+    /// Randomness.
+    pub entropy: Entropy,
+    /// The bus.
+    pub bus: Bus,
+    /// Its tasks and its end.
+    pub lifecycle: Lifecycle,
+    /// What readiness depends on.
+    pub health: Health,
+    /// The relays end after everything else: what others commit while stopping still goes out.
+    relays: Lifecycle,
+}
+
+/// What one service stands on. Cheap to clone.
+#[derive(Clone)]
+pub struct Platform {
+    /// Its name.
+    pub service: &'static str,
+    /// This process of it.
+    pub node_id: NodeId,
+    /// Whether this is somebody's real installation.
+    pub mode: Mode,
+    /// Time.
+    pub clock: Clock,
+    /// Randomness.
+    pub entropy: Entropy,
+    /// The bus.
+    pub bus: Bus,
+    /// Its store, and the way for its facts.
+    pub outbox: Outbox,
+    /// Makes its requests and signals.
+    pub sender: Sender,
+    /// Its tasks and its end.
+    pub lifecycle: Lifecycle,
+    /// What readiness depends on.
+    pub health: Health,
+    consume: ConsumeOptions,
+}
+
+/// The tenant of facts that belong to no customer, such as published keys.
+pub fn platform_tenant() -> TenantId {
+    "platform".parse().expect("a valid id")
+}
+
+/// Who issues proofs, and for whom: the whole installation is one audience.
+pub fn proof_rules() -> ProofRules {
+    ProofRules::new(PROOF_ISSUER, PROOF_AUDIENCE)
+}
+
+/// `iss` of subscription proofs.
+pub const PROOF_ISSUER: &str = "synapse/subscription";
+/// `aud` of subscription proofs.
+pub const PROOF_AUDIENCE: &str = "synapse";
+
+impl Host {
+    /// Connects the bus that the configuration names.
+    ///
+    /// # Errors
+    /// When it can't be reached or lacks a feature.
+    pub async fn start(config: PlatformConfig, clock: Clock, entropy: Entropy) -> anyhow::Result<Self> {
+        let bus = match config.bus_target() {
+            Some(BusTarget::Embedded) => Bus::embedded(EmbeddedOptions::default(), clock.clone()),
+            Some(BusTarget::Nats(url)) => Bus::nats(nats_options(url), clock.clone()).await?,
+            Some(BusTarget::Sqs) => anyhow::bail!("SQS TEMPORARY"),
+            None => anyhow::bail!("bus: {:?} names no bus", config.bus),
+        };
+        Ok(Self::on(config, bus, clock, entropy))
+    }
+
+    /// A host on a bus that is there already.
+    pub fn on(config: PlatformConfig, bus: Bus, clock: Clock, entropy: Entropy) -> Self {
+        let health = Health::new(clock.clone());
+        let connected = bus.clone();
+        health.add_check("bus", move || {
+            let connected = connected.is_connected();
+            async move { if connected { Ok(()) } else { Err("not connected".to_owned()) } }
+        });
+        let (lifecycle, relays) = (Lifecycle::new(clock.clone()), Lifecycle::new(clock.clone()));
+        Self { config, clock, entropy, bus, lifecycle, relays, health }
+    }
+
+    /// Opens a service's own store and starts its relay.
+    ///
+    /// # Errors
+    /// When the store can't be opened.
+    pub async fn platform(&self, service: &'static str) -> anyhow::Result<Platform> {
+        let store = self.open_store(service).await?;
+        let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
+        let options = outbox::Options { in_flight: self.config.relay_in_flight, ..outbox::Options::default() };
+        let outbox = Outbox::new(service, store, self.bus.clone(), clock.clone(), entropy.clone(), options);
+        let (relay, stop) = (outbox.clone(), self.relays.token());
+        self.relays.spawn(format!("{service}.relay"), async move { relay.run_relay(stop).await });
+        let node = format!("{service}-{}", entropy.uuid_v7(clock.now_ms()).simple());
+        let consume = ConsumeOptions {
+            max_in_flight: self.config.consume_in_flight,
+            lease: Duration::from_millis(self.config.consume_lease_ms),
+            make_span: Some(consumer_span),
+            ..ConsumeOptions::default()
+        };
+        Ok(Platform {
+            service,
+            node_id: node.parse().expect("a service's name and a UUID are a valid id"),
+            mode: self.config.common.mode,
+            sender: Sender::new(service, clock.clone(), entropy.clone()),
+            clock,
+            entropy,
+            bus: self.bus.clone(),
+            outbox,
+            lifecycle: self.lifecycle.clone(),
+            health: self.health.clone(),
+            consume,
+        })
+    }
+
+    async fn open_store(&self, service: &str) -> anyhow::Result<Store> {
+        match self.config.store_target() {
+            Some(StoreTarget::Sqlite(folder)) => {
+                std::fs::create_dir_all(&folder).map_err(|error| {
+                    anyhow::anyhow!("store: the folder {} can't be made: {error}", folder.display())
+                })?;
+                let options = SqliteOptions::at(folder.join(format!("{service}.db")));
+                Ok(Store::sqlite(options, self.clock.clone())?)
+            }
+            Some(StoreTarget::Dynamo(endpoint)) => {
+                let table = format!("synapse-{service}");
+                let options = match endpoint {
+                    Some(endpoint) => DynamoOptions::emulator(endpoint, table),
+                    None => DynamoOptions::table(table),
+                };
+                let options = DynamoOptions { create_table: self.config.create_resources, ..options };
+                Ok(Store::dynamo(options, self.clock.clone()).await?)
+            }
+            None => anyhow::bail!("store: {:?} names no store", self.config.store),
+        }
+    }
+
+    /// Ends everything in order: readiness, then the services' tasks, then relays, then the bus. What is not done in
+    /// the configured time is left; the outbox holds it.
+    pub async fn drain(&self) {
+        self.health.drain();
+        let limit = Duration::from_millis(self.config.common.drain_ms);
+        let mut late = self.lifecycle.shutdown(limit).await;
+        late.extend(self.relays.shutdown(limit).await);
+        if !late.is_empty() {
+            tracing::warn!(tasks = ?late, "these did not end in time");
+        }
+        self.bus.drain(limit).await;
+    }
+}
+
+/// A span for the handling of an event, in the trace of whoever caused it.
+fn consumer_span(event: &Envelope) -> tracing::Span {
+    let span = tracing::info_span!(
+        "handle event",
+        otel.kind = "consumer",
+        messaging.operation.type = "process",
+        messaging.message.id = %event.id,
+        event.kind = event.kind,
+        correlation_id = event.trail.correlation_id,
+    );
+    let trail = &event.trail;
+    let parent =
+        trail.traceparent.as_deref().and_then(|parent| TraceContext::parse(parent, trail.tracestate.as_deref()));
+    if let Some(parent) = parent {
+        set_parent(&span, &parent);
+    }
+    span
+}
+
+fn nats_options(url: String) -> NatsOptions {
+    NatsOptions { url, ..NatsOptions::default() }
+}
+
+impl Platform {
+    /// Serves requests of `R` with `handler` on `state`, at most `max_in_flight` at once. Once this returns, requests
+    /// are taken in.
+    ///
+    /// # Errors
+    /// When the bus can't be reached.
+    pub async fn serve<R, S, H, F>(&self, state: &Arc<S>, max_in_flight: usize, handler: H) -> anyhow::Result<()>
+    where
+        R: Request,
+        S: Send + Sync + 'static,
+        H: Fn(Arc<S>, Asked, R) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<R::Reply, Rejection<R::Refusal>>> + Send + 'static,
+    {
+        let state = Arc::clone(state);
+        let respond = move |asked, request| {
+            let handling = handler(Arc::clone(&state), asked, request);
+            async move { answer(handling.await) }
+        };
+        let (clock, stop) = (self.clock.clone(), self.lifecycle.token());
+        let serving = bus::serve::<R, _, _>(&self.bus, self.service, clock, max_in_flight, stop, respond).await?;
+        self.lifecycle.spawn(format!("{}.serve.{}", self.service, R::KIND), serving);
+        Ok(())
+    }
+
+    /// Reads events until the process stops.
+    ///
+    /// # Errors
+    /// When the bus can't be reached.
+    pub async fn consume(
+        &self,
+        subscriptions: &'static [Subscription],
+        consumer: Arc<dyn Consumer>,
+    ) -> anyhow::Result<()> {
+        let consuming =
+            outbox::consume(self.outbox.clone(), subscriptions, consumer, self.consume.clone(), self.lifecycle.token());
+        let service = self.service;
+        self.lifecycle.spawn(format!("{service}.consume"), async move {
+            if let Err(error) = consuming.await {
+                tracing::error!(service, error = &error as &dyn std::error::Error, "events are no longer read");
+            }
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,8 @@
+//! Configuration, HTTP shell and telemetry from outside, over real sockets.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod client;
+mod config;
+mod http;
+mod serve;
+mod traces;

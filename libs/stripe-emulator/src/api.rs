@@ -1,0 +1,212 @@
+//! The way of one API request: body, key, version, parameters, fault, idempotency, endpoint, answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{ConnectInfo, Request, State};
+use http::{HeaderValue, Response, StatusCode};
+use serde_json::Value;
+
+use crate::app::App;
+use crate::call::{Call, header};
+use crate::error::ApiError;
+use crate::faults::{Fault, FaultKind, Stage};
+use crate::idempotency::{Begin, InFlight, Stored};
+use crate::journal::Outcome;
+use crate::socket::Line;
+use crate::world::Cause;
+use crate::{ids, render, routes};
+
+/// The largest request body read, in bytes.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// An answer before it becomes HTTP.
+struct Answer {
+    status: u16,
+    body: String,
+    content_type: &'static str,
+    headers: Vec<(&'static str, String)>,
+    /// Whether an idempotency key keeps it.
+    keep: bool,
+}
+
+impl Answer {
+    fn json(status: u16, body: &Value) -> Self {
+        // Stripe indents its answers.
+        let body = format!("{body:#}\n");
+        Self { status, body, content_type: "application/json", headers: Vec::new(), keep: true }
+    }
+
+    fn error(error: &ApiError) -> Self {
+        Self { keep: error.executed, ..Self::json(error.status, &error.body()) }
+    }
+}
+
+/// Answers every request that is not for the control endpoints.
+pub(crate) async fn serve(
+    State(app): State<Arc<App>>,
+    ConnectInfo(line): ConnectInfo<Line>,
+    request: Request,
+) -> Response<Body> {
+    let request_id = ids::request(&app.entropy);
+    let (parts, body) = request.into_parts();
+    let parsed = match to_bytes(body, MAX_BODY_BYTES).await {
+        Ok(body) => Call::parse(&parts, &body, request_id.clone(), app.api_key.as_deref(), &app.version),
+        Err(_) => Err(ApiError::too_large(MAX_BODY_BYTES)),
+    };
+    let key = header(&parts.headers, "idempotency-key");
+    let (answer, version) = match parsed {
+        Ok(call) => {
+            app.journal().arrived(&call.method, &call.path, call.idempotency_key.as_deref(), app.requests_counted);
+            (handle(&app, &call, &line).await, call.version)
+        }
+        Err(error) => {
+            app.journal().arrived(parts.method.as_str(), "(refused)", None, app.requests_counted);
+            (Answer::error(&error), app.version.clone())
+        }
+    };
+    let mut response = Response::new(Body::from(answer.body));
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let common = [
+        ("content-type", answer.content_type.to_owned()),
+        ("request-id", request_id),
+        ("stripe-version", version.as_str().to_owned()),
+    ];
+    let echoed = key.map(|key| ("idempotency-key", key.to_owned()));
+    for (name, value) in common.into_iter().chain(echoed).chain(answer.headers) {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+async fn handle(app: &App, call: &Call, line: &Line) -> Answer {
+    let fault = app.faults().take(&call.method, &call.path, call.idempotency_key.as_deref());
+    match fault {
+        Some(fault) if fault.stage == Stage::Before && !runs(&fault) => strike(app, line, &fault).await,
+        fault => under_key(app, call, line, fault.as_ref()).await,
+    }
+}
+
+/// Faults that pass through the idempotency layer: a slow request does run, and Stripe keeps its own 5xx errors.
+fn runs(fault: &Fault) -> bool {
+    fault.kind == FaultKind::Slow || (fault.kind == FaultKind::Error && fault.status() >= 500)
+}
+
+async fn under_key(app: &App, call: &Call, line: &Line, fault: Option<&Fault>) -> Answer {
+    let guard = match claim(app, call) {
+        Ok(guard) => guard,
+        Err(answer) => return answer,
+    };
+    let slow = fault.filter(|fault| fault.kind == FaultKind::Slow);
+    if let Some(fault) = slow
+        && !hold(app, fault).await
+    {
+        line.reset();
+        return Answer::error(&ApiError::injected(503));
+    }
+    let error = fault.filter(|fault| fault.kind == FaultKind::Error);
+    let answer = match error {
+        Some(fault) if fault.stage == Stage::Before => error_answer(fault),
+        _ => run(app, call),
+    };
+    let answer = match error {
+        Some(fault) if fault.stage == Stage::After => error_answer(fault),
+        _ => answer,
+    };
+    if let Some(guard) = guard {
+        settle(app, call, guard, &answer);
+    }
+    match fault {
+        Some(fault) if slow.is_none() && error.is_none() => strike(app, line, fault).await,
+        _ => answer,
+    }
+}
+
+fn claim(app: &App, call: &Call) -> Result<Option<InFlight>, Answer> {
+    let Some(key) = &call.idempotency_key else { return Ok(None) };
+    match app.keys.begin(key, call.fingerprint(), app.clock.now_ms()) {
+        Begin::Fresh(guard) => Ok(Some(guard)),
+        Begin::Replay(stored) => {
+            app.journal().ended(key, Outcome::Replayed);
+            let headers = vec![("idempotent-replayed", "true".to_owned()), ("original-request", stored.request_id)];
+            let content_type = "application/json";
+            Err(Answer { status: stored.status, body: stored.body, content_type, headers, keep: false })
+        }
+        Begin::Mismatch => {
+            app.journal().ended(key, Outcome::Conflict);
+            Err(Answer::error(&ApiError::idempotency_mismatch(key)))
+        }
+        Begin::InUse => {
+            app.journal().ended(key, Outcome::Conflict);
+            Err(Answer::error(&ApiError::idempotency_in_use(key)))
+        }
+    }
+}
+
+fn settle(app: &App, call: &Call, guard: InFlight, answer: &Answer) {
+    if let Some(key) = &call.idempotency_key {
+        app.journal().ended(key, Outcome::Executed);
+    }
+    if answer.keep {
+        let stored = Stored { status: answer.status, body: answer.body.clone(), request_id: call.request_id.clone() };
+        guard.finish(stored, app.clock.now_ms());
+    }
+}
+
+/// Runs the endpoint and renders its result, all under the world's lock.
+fn run(app: &App, call: &Call) -> Answer {
+    let mut world = app.world();
+    world.begin(Cause { request_id: Some(call.request_id.clone()), idempotency_key: call.idempotency_key.clone() });
+    let result =
+        routes::route(&mut world, call).and_then(|object| render::render(&world, object, &call.version, &call.expand));
+    crate::resources::billing::confirm_pending(&mut world);
+    match result {
+        Ok(body) => Answer::json(200, &body),
+        Err(error) => Answer::error(&error),
+    }
+}
+
+fn error_answer(fault: &Fault) -> Answer {
+    let mut answer = Answer::error(&ApiError::injected(fault.status()));
+    decorate(&mut answer, fault);
+    answer
+}
+
+fn decorate(answer: &mut Answer, fault: &Fault) {
+    answer.headers.extend(fault.retry_after_s.map(|seconds| ("retry-after", seconds.to_string())));
+    answer.headers.extend(fault.should_retry.map(|retry| ("stripe-should-retry", retry.to_string())));
+}
+
+/// What the caller sees of a fault that hides the real answer.
+async fn strike(app: &App, line: &Line, fault: &Fault) -> Answer {
+    match fault.kind {
+        FaultKind::Error => error_answer(fault),
+        FaultKind::Html => {
+            let status = fault.status();
+            let body = format!("<html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>\n");
+            let mut answer = Answer { status, body, content_type: "text/html", headers: Vec::new(), keep: false };
+            decorate(&mut answer, fault);
+            answer
+        }
+        FaultKind::Timeout => {
+            hold(app, fault).await;
+            line.reset();
+            Answer::error(&ApiError::injected(504))
+        }
+        FaultKind::Reset | FaultKind::Slow => {
+            line.reset();
+            Answer::error(&ApiError::injected(502))
+        }
+    }
+}
+
+/// Waits out the fault's delay; false when the emulator stops first.
+async fn hold(app: &App, fault: &Fault) -> bool {
+    tokio::select! {
+        () = app.stop.cancelled() => false,
+        () = app.clock.sleep(Duration::from_millis(fault.delay_ms())) => true,
+    }
+}

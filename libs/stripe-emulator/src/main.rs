@@ -1,0 +1,99 @@
+//! `stripe-emulator`: the emulator as a program of its own, for manual work and for clients in other languages.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, bail};
+use clap::{Parser, ValueEnum};
+use stripe_emulator::{DeliveryPlan, Mode, Options, Order, SeedPrice, SeedWebhook, StripeEmulator};
+
+/// A server that behaves like Stripe's API, on a loopback address.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Loopback address to serve on; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:12111")]
+    listen: SocketAddr,
+    /// Where the system around it runs; `production` is refused.
+    #[arg(long, value_enum, default_value_t = RunMode::Development)]
+    mode: RunMode,
+    /// The only API key accepted; every sk_test_… and rk_test_… when absent.
+    #[arg(long)]
+    api_key: Option<String>,
+    /// A price that exists from the start: id:amount:currency:interval[:nickname]. May be repeated.
+    #[arg(long = "price", value_parser = price)]
+    prices: Vec<SeedPrice>,
+    /// A webhook endpoint that exists from the start: whsec_…@http://127.0.0.1:port/path. May be repeated.
+    #[arg(long = "webhook", value_parser = webhook)]
+    webhooks: Vec<SeedWebhook>,
+    /// How many times each event is delivered.
+    #[arg(long, default_value_t = 1)]
+    copies: u32,
+    /// The order in which events are delivered.
+    #[arg(long, value_enum, default_value_t = RunOrder::InOrder)]
+    order: RunOrder,
+    /// Leaves payment_behavior=default_incomplete unpaid until somebody confirms the payment intent.
+    #[arg(long)]
+    no_auto_confirm: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum RunMode {
+    Development,
+    Production,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum RunOrder {
+    InOrder,
+    Reverse,
+    Shuffle,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let order = match arguments.order {
+        RunOrder::InOrder => Order::InOrder,
+        RunOrder::Reverse => Order::Reverse,
+        RunOrder::Shuffle => Order::Shuffle,
+    };
+    let emulator = StripeEmulator::start(Options {
+        mode: match arguments.mode {
+            RunMode::Development => Mode::Development,
+            RunMode::Production => Mode::Production,
+        },
+        listen: arguments.listen,
+        api_key: arguments.api_key,
+        prices: arguments.prices,
+        webhooks: arguments.webhooks,
+        delivery: DeliveryPlan { copies: arguments.copies, order, ..DeliveryPlan::default() },
+        auto_confirm: !arguments.no_auto_confirm,
+        ..Options::default()
+    })
+    .await?;
+    println!("{}", emulator.base_url());
+    tokio::signal::ctrl_c().await.context("waiting for Ctrl-C")?;
+    emulator.shutdown().await;
+    Ok(())
+}
+
+fn price(text: &str) -> anyhow::Result<SeedPrice> {
+    let parts: Vec<&str> = text.splitn(5, ':').collect();
+    let (id, amount, currency, interval, nickname) = match parts.as_slice() {
+        [id, amount, currency, interval] => (*id, *amount, *currency, *interval, ""),
+        [id, amount, currency, interval, nickname] => (*id, *amount, *currency, *interval, *nickname),
+        _ => bail!("expected id:amount:currency:interval[:nickname], for example price_demo:900:eur:month:Demo"),
+    };
+    Ok(SeedPrice {
+        id: id.to_owned(),
+        unit_amount: amount.parse().context("the amount has to be a whole number of cents")?,
+        currency: currency.to_owned(),
+        interval: interval.to_owned(),
+        nickname: nickname.to_owned(),
+    })
+}
+
+fn webhook(text: &str) -> anyhow::Result<SeedWebhook> {
+    let (secret, url) = text.split_once('@').context("expected whsec_…@http://127.0.0.1:port/path")?;
+    Ok(SeedWebhook { url: url.to_owned(), secret: secret.to_owned(), enabled_events: vec!["*".to_owned()] })
+}

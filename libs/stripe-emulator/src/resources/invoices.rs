@@ -1,0 +1,198 @@
+use serde_json::{Value, json};
+
+use super::billing;
+use super::payment_methods::Charged;
+use super::subscriptions;
+use crate::error::ApiError;
+use crate::ids;
+use crate::listing::{self, PAGING};
+use crate::params::Params;
+use crate::world::{Kind, World};
+
+pub(crate) fn retrieve(world: &World, id: &str) -> Result<Value, ApiError> {
+    world.get(Kind::Invoice, id).cloned()
+}
+
+pub(crate) fn list(world: &World, params: &Params) -> Result<Value, ApiError> {
+    params.only(&[&PAGING[..], &["customer", "status", "subscription"]].concat())?;
+    params.choice("status", &["draft", "open", "paid", "uncollectible", "void"])?;
+    let customer = listing::equals(params, "customer")?;
+    let status = listing::equals(params, "status")?;
+    let subscription = listing::equals(params, "subscription")?;
+    listing::page(world, Kind::Invoice, "/v1/invoices", params, |invoice| {
+        customer(invoice) && status(invoice) && subscription(invoice)
+    })
+}
+
+pub(crate) fn pay(world: &mut World, id: &str, params: &Params) -> Result<Value, ApiError> {
+    params.only(&["off_session", "payment_method"])?;
+    let invoice = retrieve(world, id)?;
+    let card = match params.text("payment_method")? {
+        Some(card) => Some(card),
+        None => {
+            let subscription = subscriptions::retrieve(world, invoice["subscription"].as_str().unwrap_or_default())?;
+            subscriptions::payer(world, &subscription)?
+        }
+    };
+    match billing::charge(world, id, &card.unwrap_or_default())? {
+        Charged::Succeeds => retrieve(world, id),
+        Charged::Declined(code) => Err(ApiError::card_declined(code)),
+        Charged::NeedsAction => Err(ApiError::action_required(
+            "invoice_payment_intent_requires_action",
+            "This payment requires additional user action before it can be completed successfully. Payment can be \
+             completed using the PaymentIntent associated with the invoice.",
+        )),
+    }
+}
+
+/// Ties an invoice to the payment intent that will pay it, in every version's way.
+pub(crate) fn link(world: &World, invoice: &mut Value, intent: &Value) {
+    let payment = json!({
+        "id": ids::object(&world.entropy, "inpay"),
+        "object": "invoice_payment",
+        "amount_paid": null,
+        "amount_requested": intent["amount"],
+        "created": world.now_s(),
+        "currency": intent["currency"],
+        "invoice": invoice["id"],
+        "is_default": true,
+        "livemode": false,
+        "payment": { "payment_intent": intent["id"], "type": "payment_intent" },
+        "status": "open",
+        "status_transitions": { "canceled_at": null, "paid_at": null },
+    });
+    invoice["payment_intent"] = intent["id"].clone();
+    invoice["confirmation_secret"] = json!({ "client_secret": intent["client_secret"], "type": "payment_intent" });
+    invoice["payments"] = json!({
+        "object": "list", "data": [payment], "has_more": false, "url": "/v1/invoice_payments",
+    });
+}
+
+/// Marks an invoice as paid in full.
+pub(crate) fn pay_off(invoice: &mut Value, now_s: i64) {
+    let due = invoice["amount_due"].clone();
+    let attempts = invoice["attempt_count"].as_i64().unwrap_or(0);
+    invoice["status"] = json!("paid");
+    invoice["paid"] = json!(true);
+    invoice["attempted"] = json!(true);
+    invoice["attempt_count"] = json!(if due == 0 { attempts } else { attempts + 1 });
+    invoice["amount_paid"] = due.clone();
+    invoice["amount_remaining"] = json!(0);
+    invoice["status_transitions"]["paid_at"] = json!(now_s);
+    if let Some(payment) = invoice["payments"]["data"].get_mut(0) {
+        payment["status"] = json!("paid");
+        payment["amount_paid"] = due;
+        payment["status_transitions"]["paid_at"] = json!(now_s);
+    }
+}
+
+/// An open invoice over `amount` for a subscription's current period.
+pub(crate) fn object(world: &World, subscription: &Value, id: &str, amount: i64, reason: &str) -> Value {
+    let now_s = world.now_s();
+    let customer = world.find(Kind::Customer, subscription["customer"].as_str().unwrap_or_default());
+    let customer = customer.cloned().unwrap_or_default();
+    let mut invoice = settled_parts(subscription, id, now_s);
+    let amounts =
+        ["amount_due", "amount_remaining", "subtotal", "subtotal_excluding_tax", "total", "total_excluding_tax"];
+    for field in amounts {
+        invoice[field] = json!(amount);
+    }
+    for field in ["address", "email", "name", "phone", "shipping", "tax_exempt"] {
+        invoice[format!("customer_{field}")] = customer[field].clone();
+    }
+    let details = json!({ "metadata": subscription["metadata"], "subscription": subscription["id"] });
+    invoice["billing_reason"] = json!(reason);
+    invoice["lines"] = lines(world, subscription, id, amount);
+    invoice["parent"] =
+        json!({ "quote_details": null, "subscription_details": details, "type": "subscription_details" });
+    invoice["subscription_details"] = json!({ "metadata": subscription["metadata"] });
+    let number =
+        world.newest_first(Kind::Invoice).filter(|other| other["customer"] == subscription["customer"]).count();
+    let prefix = customer["invoice_prefix"].as_str().unwrap_or("EMULATED");
+    invoice["number"] = json!(format!("{prefix}-{:04}", number + 1));
+    invoice
+}
+
+// What does not depend on the amount or the customer.
+fn settled_parts(subscription: &Value, id: &str, now_s: i64) -> Value {
+    let mut invoice = json!({
+        "id": id, "object": "invoice",
+        "account_country": "US", "account_name": "Emulated account", "account_tax_ids": null,
+        "amount_overpaid": 0, "amount_paid": 0, "amount_shipping": 0, "application": null,
+        "attempt_count": 0, "attempted": false, "auto_advance": false,
+        "automatic_tax": { "disabled_reason": null, "enabled": false, "liability": null, "provider": null, "status": null },
+        "automatically_finalizes_at": null, "collection_method": "charge_automatically",
+        "created": now_s, "currency": subscription["currency"], "custom_fields": null,
+        "customer": subscription["customer"], "customer_account": null, "customer_tax_ids": [],
+        "default_payment_method": null, "default_source": null, "default_tax_rates": [], "description": null,
+        "discounts": [], "due_date": null, "effective_at": now_s, "ending_balance": 0, "footer": null,
+        "from_invoice": null, "hosted_invoice_url": null, "invoice_pdf": null, "issuer": { "type": "self" },
+        "last_finalization_error": null, "latest_revision": null, "livemode": false,
+        "metadata": {}, "next_payment_attempt": null, "on_behalf_of": null,
+    });
+    let more = json!({
+        "payment_settings": { "default_mandate": null, "payment_method_options": null, "payment_method_types": null },
+        "period_end": now_s, "period_start": now_s, "post_payment_credit_notes_amount": 0,
+        "pre_payment_credit_notes_amount": 0, "receipt_number": null, "rendering": null, "shipping_cost": null,
+        "shipping_details": null, "starting_balance": 0, "statement_descriptor": null, "status": "open",
+        "status_transitions": {
+            "finalized_at": now_s, "marked_uncollectible_at": null, "paid_at": null, "voided_at": null,
+        },
+        "test_clock": null, "total_discount_amounts": [], "total_pretax_credit_amounts": [], "total_taxes": [],
+        "webhooks_delivered_at": null,
+        "confirmation_secret": null,
+        "payments": { "object": "list", "data": [], "has_more": false, "url": "/v1/invoice_payments" },
+        // Only before 2025-03-31.basil:
+        "application_fee_amount": null, "charge": null, "discount": null, "paid": false, "paid_out_of_band": false,
+        "payment_intent": null, "quote": null, "subscription": subscription["id"], "tax": null,
+        "total_tax_amounts": [], "transfer_data": null,
+    });
+    if let (Some(invoice), Value::Object(more)) = (invoice.as_object_mut(), more) {
+        invoice.extend(more);
+    }
+    invoice
+}
+
+fn lines(world: &World, subscription: &Value, invoice: &str, amount: i64) -> Value {
+    let items = subscription["items"]["data"].as_array().map(Vec::as_slice).unwrap_or_default();
+    // A free invoice (a trial's) lists every item at nothing.
+    let data: Vec<Value> = items.iter().map(|item| line(world, subscription, invoice, item, amount == 0)).collect();
+    json!({
+        "object": "list", "total_count": data.len(), "data": data, "has_more": false,
+        "url": format!("/v1/invoices/{invoice}/lines"),
+    })
+}
+
+fn line(world: &World, subscription: &Value, invoice: &str, item: &Value, free: bool) -> Value {
+    let price = &item["price"];
+    let quantity = item["quantity"].as_i64().unwrap_or(1);
+    let amount = if free { 0 } else { price["unit_amount"].as_i64().unwrap_or(0).saturating_mul(quantity) };
+    let name = price["nickname"].as_str().filter(|name| !name.is_empty()).unwrap_or("subscription");
+    let description =
+        if free { format!("Free trial for {quantity} × {name}") } else { format!("{quantity} × {name}") };
+    let details = json!({
+        "invoice_item": null, "proration": false, "proration_details": { "credited_items": null },
+        "subscription": subscription["id"], "subscription_item": item["id"],
+    });
+    json!({
+        "id": ids::object(&world.entropy, "il"),
+        "object": "line_item",
+        "amount": amount, "currency": price["currency"], "description": description,
+        "discount_amounts": [], "discountable": true, "discounts": [], "invoice": invoice, "livemode": false,
+        "metadata": subscription["metadata"],
+        "parent": {
+            "invoice_item_details": null, "subscription_item_details": details, "type": "subscription_item_details",
+        },
+        "period": { "end": subscription["current_period_end"], "start": subscription["current_period_start"] },
+        "pretax_credit_amounts": [],
+        "pricing": {
+            "price_details": { "price": price["id"], "product": price["product"] },
+            "type": "price_details", "unit_amount_decimal": price["unit_amount_decimal"],
+        },
+        "quantity": quantity, "subscription": subscription["id"], "subtotal": amount, "taxes": [],
+        // Only before 2025-03-31.basil:
+        "amount_excluding_tax": amount, "plan": item["plan"], "price": price, "proration": false,
+        "proration_details": { "credited_items": null }, "subscription_item": item["id"], "tax_amounts": [],
+        "tax_rates": [], "type": "subscription", "unit_amount_excluding_tax": price["unit_amount_decimal"],
+    })
+}

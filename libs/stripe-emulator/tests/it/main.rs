@@ -1,0 +1,12 @@
+//! The emulator from outside: over HTTP, with a receiver for its webhooks.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod api;
+mod faults;
+mod idempotency;
+mod lifecycle;
+mod lists;
+mod safety;
+mod support;
+mod versions;
+mod webhooks;

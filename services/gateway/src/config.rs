@@ -1,0 +1,58 @@
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use service::config::{Checks, ConfigProblem, Secret, Validate};
+
+/// The gateway's settings; `config.toml` explains each and holds the defaults.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)] // config.toml is their documentation
+pub struct Config {
+    pub token_secret: Secret,
+    pub token_public_key: String,
+    pub token_secret_kid: String,
+    pub token_public_kid: String,
+    pub token_issuer: String,
+    pub token_audience: String,
+    pub allowed_origins: Vec<String>,
+    pub request_timeout_ms: u64,
+    pub auth_within_ms: u64,
+    pub heartbeat_ms: u64,
+    pub presence_beat_ms: u64,
+    pub max_connections: usize,
+    pub max_frame_bytes: usize,
+    pub max_outbound_frames: usize,
+    pub max_bad_frames: u32,
+    pub max_revocations: usize,
+}
+
+/// Shortest secret for HS256: the length of its hash (RFC 7518 §3.2).
+const MIN_SECRET_BYTES: usize = 32;
+
+impl Validate for Config {
+    fn problems(&self) -> Vec<ConfigProblem> {
+        let mut checks = Checks::default();
+        checks.range("request_timeout_ms", self.request_timeout_ms, 100..=60_000);
+        checks.range("auth_within_ms", self.auth_within_ms, 100..=120_000);
+        checks.range("heartbeat_ms", self.heartbeat_ms, 1_000..=300_000);
+        checks.range("presence_beat_ms", self.presence_beat_ms, 500..=60_000);
+        checks.range("max_connections", self.max_connections, 1..=1_000_000);
+        checks.range("max_frame_bytes", self.max_frame_bytes, 1_024..=1_048_576);
+        checks.range("max_outbound_frames", self.max_outbound_frames, 8..=10_000);
+        checks.range("max_bad_frames", self.max_bad_frames, 1..=1_000);
+        checks.range("max_revocations", self.max_revocations, 100..=10_000_000);
+        if self.token_secret.is_set() {
+            let long_enough = self.token_secret.current().expose_secret().len() >= MIN_SECRET_BYTES;
+            let rule = "is shorter than 32 bytes (RFC 7518 §3.2)";
+            checks.require(long_enough, "token_secret", rule, "make one with `openssl rand -base64 32`");
+        }
+        let distinct = self.token_secret_kid != self.token_public_kid;
+        checks.require(distinct, "token_public_kid", "equals token_secret_kid", "give each key its own name");
+        for origin in &self.allowed_origins {
+            let scheme = origin.starts_with("https://") || origin.starts_with("http://");
+            let good = scheme && !origin.ends_with('/') && !origin.contains('*');
+            let rule = format!("{origin:?} is no origin");
+            checks.require(good, "allowed_origins", &rule, "write it as browsers do: https://app.example.com");
+        }
+        checks.finish()
+    }
+}

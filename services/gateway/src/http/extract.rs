@@ -1,0 +1,124 @@
+//! What handlers need of a request, read and checked.
+
+use std::sync::Arc;
+
+use auth::{Principal, Role};
+use axum::body::Bytes;
+use axum::extract::FromRequestParts;
+use bus::Trail;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
+use serde::de::DeserializeOwned;
+use service::http::{Code, ProblemResponse, RequestContext};
+
+use crate::Gateway;
+use crate::refusals::IntoProblem;
+
+/// The cookie that may carry the access token.
+const TOKEN_COOKIE: &str = "synapse_token";
+/// Longest Idempotency-Key, characters (Stripe's limit).
+const MAX_KEY_CHARS: usize = 255;
+
+/// Who calls, and what the call belongs to.
+pub(crate) struct Caller {
+    pub(crate) principal: Principal,
+    pub(crate) trail: Trail,
+}
+
+impl FromRequestParts<Arc<Gateway>> for Caller {
+    type Rejection = ProblemResponse;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, ProblemResponse> {
+        let challenge = HeaderValue::from_static("Bearer");
+        let Some(token) = token(&parts.headers) else {
+            return Err(ProblemResponse::new(Code::AuthenticationMissing).header(WWW_AUTHENTICATE, challenge));
+        };
+        let verified = gateway.tokens.verify(token, gateway.platform.clock.now_ms());
+        let principal = verified.map_err(|error| error.into_problem().header(WWW_AUTHENTICATE, challenge))?;
+        let mut trail = gateway.new_trail();
+        if let Some(context) = parts.extensions.get::<RequestContext>() {
+            trail.correlation_id.clone_from(&context.correlation_id);
+            if let Some(trace) = context.trace() {
+                trail.traceparent = Some(trace.traceparent);
+                trail.tracestate = trace.tracestate;
+            }
+        }
+        Ok(Self { principal, trail })
+    }
+}
+
+impl Caller {
+    /// Refuses callers that may only look.
+    pub(crate) fn may_write(&self) -> Result<(), ProblemResponse> {
+        match self.principal.role {
+            Role::Admin | Role::User => Ok(()),
+            Role::ReadOnly => Err(ProblemResponse::new(Code::Forbidden).detail("this token may only read")),
+        }
+    }
+}
+
+fn token(headers: &HeaderMap) -> Option<&str> {
+    if let Some(value) = headers.get(AUTHORIZATION) {
+        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+        return scheme.eq_ignore_ascii_case("bearer").then(|| token.trim());
+    }
+    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| *name == TOKEN_COOKIE).map(|(_, value)| value)
+}
+
+/// Reads a JSON body.
+pub(crate) fn json<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, ProblemResponse> {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    if !media_type.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("application/json") {
+        return Err(ProblemResponse::new(Code::UnsupportedMediaType));
+    }
+    serde_json::from_slice(body).map_err(|error| {
+        let code = if error.is_data() { Code::Validation } else { Code::MalformedRequest };
+        ProblemResponse::new(code).detail(format!("the body is not as expected: {error}"))
+    })
+}
+
+/// The Idempotency-Key header: 1 to 255 printable ASCII characters.
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<String, ProblemResponse> {
+    let Some(value) = headers.get("idempotency-key") else {
+        return Err(ProblemResponse::new(Code::IdempotencyKeyMissing));
+    };
+    let key = value.to_str().unwrap_or("");
+    if (1..=MAX_KEY_CHARS).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(key.to_owned());
+    }
+    let rule = "must be 1 to 255 printable ASCII characters without spaces";
+    Err(ProblemResponse::new(Code::Validation).violation("Idempotency-Key", rule))
+}
+
+/// An id from the path.
+pub(crate) fn id<T: std::str::FromStr<Err = contracts::IdError>>(text: &str) -> Result<T, ProblemResponse> {
+    text.parse().map_err(|error: contracts::IdError| {
+        ProblemResponse::new(Code::Validation).violation("id", error.to_string())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_comes_from_the_header_or_the_cookie() {
+        let with = |name: http::HeaderName, text: &'static str| HeaderMap::from_iter([(name, text.parse().unwrap())]);
+        assert_eq!(token(&with(AUTHORIZATION, "Bearer a.b.c")), Some("a.b.c"));
+        assert_eq!(token(&with(AUTHORIZATION, "Basic abc")), None);
+        assert_eq!(token(&with(COOKIE, "x=1; synapse_token=a.b.c")), Some("a.b.c"));
+        assert_eq!(token(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn an_idempotency_key_is_needed_and_printable() {
+        let with = |text: &str| HeaderMap::from_iter([("idempotency-key".parse().unwrap(), text.parse().unwrap())]);
+        assert_eq!(idempotency_key(&with("k-1")).unwrap(), "k-1");
+        assert_eq!(idempotency_key(&HeaderMap::new()).unwrap_err().code(), Code::IdempotencyKeyMissing);
+        assert_eq!(idempotency_key(&with("a b")).unwrap_err().code(), Code::Validation);
+        assert_eq!(idempotency_key(&with(&"k".repeat(256))).unwrap_err().code(), Code::Validation);
+    }
+}

@@ -1,0 +1,24 @@
+//! The HTTP side of the public API.
+
+mod extract;
+mod peers;
+mod subscriptions;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+use crate::{Gateway, socket};
+
+/// Every public route.
+pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/v1/subscriptions", post(subscriptions::create))
+        .route("/v1/subscriptions/{id}", get(subscriptions::get))
+        .route("/v1/subscriptions/{id}/verify", post(subscriptions::verify))
+        .route("/v1/peers", get(peers::list))
+        .route("/v1/peers/{id}", get(peers::get))
+        .route("/v1/ws", get(socket::upgrade))
+        .with_state(gateway)
+}

@@ -1,0 +1,120 @@
+//! The gateway: the public edge.
+//!
+//! ```text
+//! client ──HTTP──▶ http/ ──request──▶ owner ──answer──▶ http/ ──▶ client
+//! client ──frame──▶ socket/ ──request──▶ owner          refusals.rs turns every "no" into a problem
+//!        ◀──frame── registry ◀──signal── presence, signaling
+//!        ◀──close── registry ◀──subscription.proof_revoked
+//! ```
+//!
+//! Invariants:
+//! - Nobody gets past `http/extract.rs` or `socket/peer.rs` without a good token; no peer without a good proof.
+//! - A connection that is in the registry is removed from it, and presence is told, however it ends.
+//! - Every client frame gets exactly one outcome.
+//! - A slow client costs at most its queue; then it is closed.
+
+mod config;
+mod consumers;
+mod fan_out;
+mod http;
+mod refusals;
+mod registry;
+mod socket;
+
+pub use config::Config;
+pub use consumers::SUBSCRIPTIONS;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth::{ProofRules, TokenKey, TokenRules, TokenVerifier};
+use axum::Router;
+use bus::Trail;
+use contracts::{Request, TenantId};
+use service::http::{ProblemResponse, RequestContext};
+use service::{Platform, ProofBook, Rejection, expect_reply};
+use tokio::sync::Semaphore;
+
+use crate::registry::Registry;
+
+/// The service's name.
+pub const NAME: &str = "gateway";
+
+/// Every setting and its default.
+pub const DEFAULTS: &str = include_str!("../config.toml");
+
+/// How far the clocks of token issuers may differ from ours, seconds.
+const TOKEN_LEEWAY_S: u64 = 30;
+
+/// Starts the gateway and gives its public routes.
+///
+/// # Errors
+/// When no key for access tokens is configured, or bus or store can't be reached.
+pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router> {
+    let tokens = TokenVerifier::try_new(token_rules(&config)?)?;
+    let rules = ProofRules { max_revocations: config.max_revocations, ..service::proof_rules() };
+    let proofs = ProofBook::start(&platform, rules).await?;
+    let connections = Arc::new(Semaphore::new(config.max_connections));
+    let gateway = Arc::new(Gateway { config, tokens, proofs, connections, registry: Registry::default(), platform });
+    gateway.platform.consume(SUBSCRIPTIONS, Arc::new(consumers::Events(Arc::clone(&gateway)))).await?;
+    fan_out::start(&gateway).await?;
+    Ok(http::router(gateway))
+}
+
+pub(crate) struct Gateway {
+    config: Config,
+    tokens: TokenVerifier,
+    proofs: Arc<ProofBook>,
+    registry: Registry,
+    connections: Arc<Semaphore>,
+    platform: Platform,
+}
+
+fn token_rules(config: &Config) -> anyhow::Result<TokenRules> {
+    let mut keys = Vec::new();
+    if config.token_secret.is_set() {
+        let kid = config.token_secret_kid.clone();
+        keys.push(TokenKey::Hs256 { kid, secret: config.token_secret.current() });
+    }
+    if !config.token_public_key.is_empty() {
+        let kid = config.token_public_kid.clone();
+        keys.push(TokenKey::ed_dsa(&kid, &config.token_public_key)?);
+    }
+    anyhow::ensure!(!keys.is_empty(), "token_secret, token_public_key: set one, or nobody can authenticate");
+    Ok(TokenRules {
+        issuer: config.token_issuer.clone(),
+        audience: config.token_audience.clone(),
+        keys,
+        leeway_s: TOKEN_LEEWAY_S,
+    })
+}
+
+impl Gateway {
+    /// Asks a service for a tenant.
+    async fn ask<R: Request>(
+        &self,
+        tenant: &TenantId,
+        trail: &Trail,
+        ask: &R,
+    ) -> Result<R::Reply, Rejection<R::Refusal>> {
+        let timeout = Duration::from_millis(self.config.request_timeout_ms);
+        let answer = self.platform.bus.ask(&self.platform.sender, tenant, trail, ask, timeout).await?;
+        expect_reply(answer)
+    }
+
+    fn new_id(&self) -> String {
+        self.platform.entropy.uuid_v7(self.platform.clock.now_ms()).to_string()
+    }
+
+    fn new_trail(&self) -> Trail {
+        Trail::fresh(&self.platform.clock, &self.platform.entropy)
+    }
+
+    /// A problem as a frame carries it; its correlation id is the trail's.
+    fn problem_body(&self, problem: ProblemResponse, trail: &Trail) -> contracts::http::Problem {
+        let platform = &self.platform;
+        let id = trail.correlation_id.clone();
+        let context = RequestContext { request_id: id.clone(), correlation_id: id, caller_trace: None };
+        problem.into_body(&context, platform.mode, &platform.clock, &platform.entropy)
+    }
+}

@@ -1,0 +1,166 @@
+//! What other services refuse, as the public API says it. The only place where refusals become codes; each match is
+//! exhaustive, so a new refusal does not compile until it has one.
+
+use auth::{ProofError, TokenError};
+use contracts::Failure;
+use contracts::requests::presence::{
+    ConnectRefusal, DisconnectRefusal, ListRefusal, LookupRefusal, SetStatusRefusal,
+};
+use contracts::requests::signaling::{OpenSessionRefusal, SendRefusal};
+use contracts::requests::subscription::{CreateRefusal, GetRefusal, VerifyRefusal};
+use service::Rejection;
+use service::http::{Code, ProblemResponse};
+
+/// Turns a "no" into a problem.
+pub(crate) trait IntoProblem {
+    /// The problem.
+    fn into_problem(self) -> ProblemResponse;
+}
+
+impl<R: IntoProblem> IntoProblem for Rejection<R> {
+    fn into_problem(self) -> ProblemResponse {
+        match self {
+            Self::Refused(refusal) => refusal.into_problem(),
+            Self::Failed(failure) => failed(failure),
+        }
+    }
+}
+
+fn failed(failure: Failure) -> ProblemResponse {
+    let problem = ProblemResponse::new(if failure.retryable { Code::Unavailable } else { Code::Internal });
+    // At least a second: who asks again at once makes it worse.
+    let wait_s = failure.retry_after_ms.map_or(1, |ms| ms.div_ceil(1_000).max(1));
+    let problem = problem.detail(failure.message);
+    if failure.retryable { problem.retry_after_s(wait_s) } else { problem }
+}
+
+fn problem(code: Code, detail: impl Into<String>) -> ProblemResponse {
+    ProblemResponse::new(code).detail(detail)
+}
+
+/// Lines of `field: rule` as violations.
+fn violated(code: Code, lines: Vec<String>) -> ProblemResponse {
+    lines.into_iter().fold(ProblemResponse::new(code), |problem, line| {
+        let (field, rule) = line.split_once(": ").unwrap_or(("", &line));
+        problem.violation(field, rule)
+    })
+}
+
+impl IntoProblem for CreateRefusal {
+    fn into_problem(self) -> ProblemResponse {
+        match self {
+            Self::UnknownPrice { allowed } => {
+                problem(Code::UnknownPrice, format!("price_id: on offer are {}", allowed.join(", ")))
+            }
+            Self::InvalidMetadata { violations } => violated(Code::Validation, violations),
+            Self::IdempotencyMismatch => ProblemResponse::new(Code::IdempotencyMismatch),
+            Self::PaymentFailed { message } => problem(Code::PaymentFailed, message),
+        }
+    }
+}
+
+impl IntoProblem for GetRefusal {
+    fn into_problem(self) -> ProblemResponse {
+        match self {
+            Self::NotFound => ProblemResponse::new(Code::NotFound),
+        }
+    }
+}
+
+impl IntoProblem for VerifyRefusal {
+    fn into_problem(self) -> ProblemResponse {
+        match self {
+            // Whether it exists is nobody else's business.
+            Self::NotFound | Self::NotOwner => ProblemResponse::new(Code::NotFound),
+            Self::NotEntitled { status } => {
+                let status = serde_json::to_value(status).unwrap_or_default();
+                problem(Code::EntitlementLost, format!("the subscription's status is {status}; it entitles to nothing"))
+            }
+        }
+    }
+}
+
+impl IntoProblem for ConnectRefusal {
+    fn into_problem(self) -> ProblemResponse {
+        match self {
+            Self::NotOwner => problem(Code::Forbidden, "peer_id: belongs to another user; choose another one"),
+        }
+    }
+}
+
+impl IntoProblem for DisconnectRefusal {
+    fn into_problem(self) -> ProblemResponse {
+        match self {
+            Self::UnknownPeer => ProblemResponse::new(Code::PeerUnknown),
+        }
+    }
+}
+
+impl IntoProblem for SetStatusRefusal {
+    fn into_problem(self) -> ProblemResponse {
+        match self {
+            Self::UnknownPeer => ProblemResponse::new(Code::PeerUnknown),
+            Self::StaleGeneration => problem(Code::Conflict, "a newer connection of this peer stands"),
+            Self::InvalidTransition { from, to } => {
+                problem(Code::Conflict, format!("status: there is no way from {from:?} to {to:?}"))
+            }
+        }
+    }
+}
+
+impl IntoProblem for LookupRefusal {
+    fn into_problem(self) -> ProblemResponse {
+        match self {
+            Self::UnknownPeer => ProblemResponse::new(Code::PeerUnknown),
+        }
+    }
+}
+
+impl IntoProblem for ListRefusal {
+    fn into_problem(self) -> ProblemResponse {
+        match self {
+            Self::InvalidPage { message } => violated(Code::Validation, vec![message]),
+        }
+    }
+}
+
+impl IntoProblem for OpenSessionRefusal {
+    fn into_problem(self) -> ProblemResponse {
+        match self {
+            Self::UnknownPeer => ProblemResponse::new(Code::PeerUnknown),
+            Self::PeerOffline => ProblemResponse::new(Code::PeerOffline),
+            Self::SamePeer => violated(Code::Validation, vec!["to: a peer can't call itself".into()]),
+            Self::ProofRefused { message } => problem(Code::ProofRefused, message),
+        }
+    }
+}
+
+impl IntoProblem for SendRefusal {
+    fn into_problem(self) -> ProblemResponse {
+        match self {
+            Self::UnknownSession => ProblemResponse::new(Code::SessionUnknown),
+            Self::NotMember => ProblemResponse::new(Code::NotMember),
+            Self::PeerOffline => ProblemResponse::new(Code::PeerOffline),
+            Self::InvalidSignal { violations } => violated(Code::InvalidSignal, violations),
+            Self::StaleGeneration { current } => {
+                problem(Code::StaleGeneration, format!("generation: the session is in negotiation {current}"))
+            }
+            Self::ProofRefused { message } => problem(Code::ProofRefused, message),
+        }
+    }
+}
+
+impl IntoProblem for ProofError {
+    fn into_problem(self) -> ProblemResponse {
+        let code = if self == Self::Revoked { Code::EntitlementLost } else { Code::ProofRefused };
+        problem(code, self.to_string())
+    }
+}
+
+impl IntoProblem for TokenError {
+    fn into_problem(self) -> ProblemResponse {
+        let code =
+            if self == Self::Expired { Code::AuthenticationExpired } else { Code::AuthenticationInvalid };
+        problem(code, self.to_string())
+    }
+}

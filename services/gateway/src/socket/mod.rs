@@ -1,0 +1,40 @@
+//! The WebSocket side: `GET /v1/ws`, subprotocol `synapse.v1`.
+
+mod connection;
+mod frames;
+mod handshake;
+mod peer;
+
+pub(crate) use handshake::upgrade;
+
+use contracts::frames::close;
+
+use crate::registry::Farewell;
+
+/// Nobody authenticated in time, or with a token that was refused.
+const UNAUTHENTICATED: Farewell = farewell(close::UNAUTHENTICATED, "unauthenticated");
+/// The subscription no longer entitles the peer.
+pub(crate) const ENTITLEMENT_LOST: Farewell = farewell(close::ENTITLEMENT_LOST, "entitlement_lost");
+/// The proof is missing, void or over.
+const PROOF_REFUSED: Farewell = farewell(close::PROOF_REFUSED, "proof_refused");
+/// A newer connection of the same peer.
+pub(crate) const TAKEN_OVER: Farewell = farewell(close::TAKEN_OVER, "taken_over");
+/// Frames piled up.
+pub(crate) const SLOW_CONSUMER: Farewell =
+    Farewell { code: close::SLOW_CONSUMER, reason: "slow_consumer", reconnect_after_ms: Some(1_000) };
+/// Too many bad frames.
+const PROTOCOL_ABUSE: Farewell = farewell(close::PROTOCOL_ABUSE, "protocol_abuse");
+/// The token's time is over.
+const TOKEN_EXPIRED: Farewell =
+    Farewell { code: close::TOKEN_EXPIRED, reason: "token_expired", reconnect_after_ms: Some(0) };
+/// Nothing was heard for too long, or presence heard nothing of the peer.
+pub(crate) const SILENT: Farewell = Farewell { code: close::SILENT, reason: "silent", reconnect_after_ms: Some(0) };
+
+const fn farewell(code: u16, reason: &'static str) -> Farewell {
+    Farewell { code, reason, reconnect_after_ms: None }
+}
+
+/// The server is stopping: come back after a while that differs from client to client.
+fn restarting(jitter_ms: u64) -> Farewell {
+    Farewell { code: close::SERVICE_RESTART, reason: "service_restart", reconnect_after_ms: Some(500 + jitter_ms) }
+}

@@ -1,0 +1,24 @@
+use std::sync::Arc;
+
+use bus::Asked;
+use contracts::requests::presence::{ConnectRefusal, ConnectV1, Connected};
+use service::Rejection;
+
+use super::change;
+use crate::Presence;
+use crate::peer::Peer;
+
+/// Takes the peer's place for this connection.
+pub(crate) async fn connect(
+    presence: Arc<Presence>,
+    asked: Asked,
+    ask: ConnectV1,
+) -> Result<Connected, Rejection<ConnectRefusal>> {
+    let (now_ms, lease_ms) = (presence.platform.clock.now_ms(), presence.config.lease_ms);
+    let peer_id = ask.peer_id.clone();
+    let decide = |known| Peer::connect(known, ask.clone(), now_ms, lease_ms).map(Some);
+    match change(&presence, &asked.tenant, &peer_id, &asked.trail, decide).await? {
+        Some(peer) => Ok(Connected { generation: peer.generation, lease_ms }),
+        None => Err(Rejection::busy(format!("peer {peer_id} could not be placed; try again"))),
+    }
+}

@@ -1,0 +1,52 @@
+//! One use case each. All of them load a peer, let it decide, commit, and decide anew when it was changed meanwhile.
+
+pub(crate) mod connect;
+pub(crate) mod disconnect;
+pub(crate) mod expire;
+pub(crate) mod heartbeat;
+pub(crate) mod queries;
+pub(crate) mod set_status;
+
+use bus::Trail;
+use contracts::{PeerId, TenantId};
+use outbox::Unit;
+use service::Rejection;
+
+use crate::Presence;
+use crate::peer::{Change, Peer};
+
+/// How often a command decides anew when others keep changing the same peer.
+const MAX_DECISIONS: usize = 8;
+/// Peers of one sweep or heartbeat that are written at once: the store joins their commits into few.
+const AT_ONCE: usize = 64;
+
+/// Runs `decide` on the stored peer and commits what it says; `None` from it means that nothing changes.
+pub(crate) async fn change<R>(
+    presence: &Presence,
+    tenant: &TenantId,
+    peer_id: &PeerId,
+    trail: &Trail,
+    decide: impl Fn(Option<Peer>) -> Result<Option<Change>, R>,
+) -> Result<Option<Peer>, Rejection<R>> {
+    for _ in 0..MAX_DECISIONS {
+        let before = presence.peers.find(tenant, peer_id).await?;
+        let Some(change) = decide(before.clone().map(|stored| stored.peer)).map_err(Rejection::Refused)? else {
+            return Ok(None);
+        };
+        if before.as_ref().is_some_and(|stored| stored.peer == change.peer) {
+            return Ok(Some(change.peer));
+        }
+        let mut unit = Unit::new();
+        presence.peers.write(&mut unit, tenant, before.as_ref(), &change.peer, presence.platform.clock.now_ms());
+        if let Some(fact) = &change.fact {
+            unit.publish(tenant, change.peer.sequence, trail, fact);
+        }
+        if presence.peers.commit(unit).await? {
+            if change.fact.is_some() {
+                presence.tell_changed(tenant, trail, &change.peer).await;
+            }
+            return Ok(Some(change.peer));
+        }
+    }
+    Err(Rejection::busy(format!("peer {peer_id} is being changed by many at once; try again")))
+}

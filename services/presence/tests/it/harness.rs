@@ -1,0 +1,213 @@
+//! The real service on an embedded bus and a SQLite file, under a clock that only the test moves. Talks to it through
+//! the bus, reads its facts as a subscribing service and its signals as a gateway would.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bus::{Bus, EmbeddedOptions, Envelope, Sender, Signals, Trail};
+use clock::{Clock, Entropy, ManualClock};
+use contracts::events::presence::{
+    PeerStatusChangedV1, PeerWentOfflineV1, PeerWentOnlineV1, PresenceEvent,
+};
+use contracts::requests::presence::{ConnectV1, Connected, LookupV1, PeerView};
+use contracts::signals::presence::ChangedV1;
+use contracts::{Answer, Contract, Request, TenantId};
+use outbox::{Consumer, Effects, Failure, Order, RetryPolicy, Subscription, Unit};
+use service::config::{self, Sources};
+use service::{Host, PLATFORM, PLATFORM_DEFAULTS, Platform, PlatformConfig};
+use tempfile::TempDir;
+
+/// Longest wait for anything; a slow machine needs more than a quick one, and nobody waits for it in vain.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// When every test begins.
+pub(crate) const START_MS: u64 = 1_790_000_000_000;
+
+pub(crate) struct World {
+    pub(crate) bus: Bus,
+    pub(crate) clock: Clock,
+    pub(crate) hand: ManualClock,
+    pub(crate) platform: Platform,
+    pub(crate) sender: Sender,
+    host: Host,
+    facts: Arc<Mutex<Vec<Envelope>>>,
+}
+
+/// Runs a test on a fresh world; fails when it leaves anything in the outbox or among the dead letters.
+pub(crate) async fn run(test: impl AsyncFnOnce(&World)) {
+    run_with(&[], test).await;
+}
+
+pub(crate) async fn run_with(settings: &[(&str, &str)], test: impl AsyncFnOnce(&World)) {
+    let folder = TempDir::new().unwrap();
+    let (clock, hand) = Clock::manual(START_MS);
+    let world = World::start(folder.path(), settings, clock, hand).await;
+    test(&world).await;
+    world.stop().await;
+}
+
+impl World {
+    pub(crate) async fn start(folder: &Path, settings: &[(&str, &str)], clock: Clock, hand: ManualClock) -> Self {
+        let kinds = [PeerWentOnlineV1::KIND, PeerWentOfflineV1::KIND, PeerStatusChangedV1::KIND];
+        let routes = kinds.map(|kind| (kind.to_owned(), vec!["recorder".to_owned()]));
+        let options = EmbeddedOptions { routes: Some(BTreeMap::from(routes)), ..EmbeddedOptions::default() };
+        let bus = Bus::embedded(options, clock.clone());
+        let entropy = Entropy::system();
+        let host = Host::on(platform_config(folder), bus.clone(), clock.clone(), entropy.clone());
+        let facts = Arc::new(Mutex::new(Vec::new()));
+        let recorder = host.platform("recorder").await.unwrap();
+        recorder.consume(RECORDED, Arc::new(Recorder(Arc::clone(&facts)))).await.unwrap();
+        let platform = host.platform(presence::NAME).await.unwrap();
+        presence::start(presence_config(settings), platform.clone()).await.unwrap();
+        let sender = Sender::new("gateway", clock.clone(), entropy);
+        Self { bus, clock, hand, platform, sender, host, facts }
+    }
+
+    /// What every test must leave behind: nothing.
+    pub(crate) async fn stop(self) {
+        self.relayed().await;
+        let letters = self.platform.outbox.dead_letters();
+        assert_eq!(letters.list(10, None).await.unwrap().letters.len(), 0, "dead letters");
+        tokio::time::timeout(SOON, self.host.drain()).await.expect("draining needs no clock: every task heeds the stop");
+    }
+
+    /// Waits until every fact was published.
+    pub(crate) async fn relayed(&self) {
+        testkit::eventually(SOON, "an empty outbox", async || match self.platform.outbox.pending().await.unwrap() {
+            0 => Ok(()),
+            rows => Err(format!("{rows} rows")),
+        })
+        .await;
+    }
+
+    pub(crate) async fn ask<R: Request>(&self, tenant: &str, request: &R) -> Answer<R::Reply, R::Refusal> {
+        self.ask_on(&Trail::new("test"), tenant, request).await
+    }
+
+    pub(crate) async fn ask_on<R: Request>(
+        &self,
+        trail: &Trail,
+        tenant: &str,
+        request: &R,
+    ) -> Answer<R::Reply, R::Refusal> {
+        let tenant = id(tenant);
+        let asking = self.bus.ask(&self.sender, &tenant, trail, request, SOON);
+        tokio::time::timeout(SOON, asking).await.expect("an answer").unwrap()
+    }
+
+    /// Connects a peer of the user `ada`; every call is another connection.
+    pub(crate) async fn connect(&self, tenant: &str, peer: &str, connection: &str) -> Connected {
+        match self.ask(tenant, &connect(peer, connection)).await {
+            Answer::Ok(connected) => connected,
+            other => panic!("{peer} was not connected: {other:?}"),
+        }
+    }
+
+    pub(crate) async fn lookup(&self, tenant: &str, peer: &str) -> PeerView {
+        match self.ask(tenant, &LookupV1 { peer_id: id(peer) }).await {
+            Answer::Ok(view) => view,
+            other => panic!("{peer} was not found: {other:?}"),
+        }
+    }
+
+    /// How many peers of the tenant are reachable, as the counter says.
+    pub(crate) async fn count(&self, tenant: &str) -> i64 {
+        let key = store::Key::new(format!("count#{tenant}"), "here");
+        self.platform.outbox.store().get(&key).await.unwrap().map_or(0, |item| item.counter)
+    }
+
+    /// Every fact told until now, once all are told, in the order they came.
+    pub(crate) async fn facts(&self) -> Vec<PresenceEvent> {
+        self.relayed().await;
+        self.envelopes().iter().map(|fact| PresenceEvent::decode(&fact.kind, &fact.data).unwrap().unwrap()).collect()
+    }
+
+    pub(crate) fn envelopes(&self) -> Vec<Envelope> {
+        self.facts.lock().unwrap().clone()
+    }
+
+    /// Listens as gateways do.
+    pub(crate) async fn changes(&self) -> Signals {
+        self.bus.listen(ChangedV1::KIND, None, None, 10_000).await.unwrap()
+    }
+
+    /// Moves the clock by a sweep interval at a time until `look` gives a value.
+    pub(crate) async fn sweep_until<T>(&self, what: &str, look: impl AsyncFn() -> Result<T, String>) -> T {
+        testkit::eventually(SOON, what, async || {
+            let seen = look().await;
+            if seen.is_err() {
+                self.hand.advance(Duration::from_secs(1));
+            }
+            seen
+        })
+        .await
+    }
+}
+
+/// The next change that a gateway is told.
+pub(crate) async fn next_change(changes: &mut Signals) -> PeerView {
+    let signal = tokio::time::timeout(SOON, changes.next()).await.expect("a signal").unwrap();
+    serde_json::from_slice::<ChangedV1>(&signal.data).unwrap().peer
+}
+
+/// Whether nothing waits. Signals in one process are handed over before the request they follow from is answered.
+pub(crate) async fn is_quiet(changes: &mut Signals) -> bool {
+    tokio::select! {
+        biased;
+        _ = changes.next() => false,
+        () = std::future::ready(()) => true,
+    }
+}
+
+pub(crate) fn id<T: std::str::FromStr<Err = contracts::IdError>>(text: &str) -> T {
+    text.parse().unwrap()
+}
+
+pub(crate) fn connect(peer: &str, connection: &str) -> ConnectV1 {
+    ConnectV1 {
+        peer_id: id(peer),
+        user_id: id("ada"),
+        node_id: id("gateway-1"),
+        connection_id: id(connection),
+        subscription_id: id("sub-1"),
+        proof_ver: 2,
+    }
+}
+
+fn platform_config(folder: &Path) -> PlatformConfig {
+    let env = [("SYNAPSE_PLATFORM__STORE".to_owned(), format!("sqlite:{}", folder.display()))];
+    config::load(Sources { service: PLATFORM, defaults: PLATFORM_DEFAULTS, file: None, env: env.into_iter() }).unwrap()
+}
+
+fn presence_config(settings: &[(&str, &str)]) -> presence::Config {
+    let name = |key: &str| format!("SYNAPSE_PRESENCE__{}", key.to_ascii_uppercase());
+    let env = settings.iter().map(|(key, value)| (name(key), (*value).to_owned()));
+    config::load(Sources { service: presence::NAME, defaults: &[presence::DEFAULTS], file: None, env }).unwrap()
+}
+
+const fn every(kind: &'static str) -> Subscription {
+    Subscription { kind, retry: RetryPolicy::DEFAULT, order: Order::Every, effects: Effects::Local }
+}
+
+const RECORDED: &[Subscription] =
+    &[every(PeerWentOnlineV1::KIND), every(PeerWentOfflineV1::KIND), every(PeerStatusChangedV1::KIND)];
+
+struct Recorder(Arc<Mutex<Vec<Envelope>>>);
+
+#[async_trait]
+impl Consumer for Recorder {
+    async fn handle(&self, event: &Envelope, _: &mut Unit) -> Result<(), Failure> {
+        self.0.lock().unwrap().push(event.clone());
+        Ok(())
+    }
+}
+
+/// The tenant most tests act in.
+pub(crate) const ACME: &str = "acme";
+
+pub(crate) fn tenant(name: &str) -> TenantId {
+    id(name)
+}

@@ -1,0 +1,7 @@
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod callers;
+mod connections;
+mod harness;
+mod leases;
+mod listing;

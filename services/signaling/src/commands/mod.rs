@@ -1,0 +1,41 @@
+//! One use case each.
+
+pub(crate) mod end;
+pub(crate) mod open_session;
+pub(crate) mod send;
+
+use std::time::Duration;
+
+use bus::Asked;
+use contracts::events::presence::PeerStatus;
+use contracts::requests::presence::{LookupRefusal, LookupV1, PeerView};
+use contracts::PeerId;
+use service::{Rejection, expect_reply};
+
+use crate::Signaling;
+
+/// How often a command decides anew when others keep changing the same session.
+const MAX_DECISIONS: usize = 8;
+
+/// Why the other peer can't be reached.
+pub(crate) enum Unreachable {
+    /// This tenant never saw it.
+    Unknown,
+    /// It is not here, or its entitlement is gone.
+    Offline,
+}
+
+/// The other peer, if it is here and entitled.
+async fn reach(signaling: &Signaling, asked: &Asked, peer_id: &PeerId) -> Result<PeerView, Rejection<Unreachable>> {
+    let platform = &signaling.platform;
+    let (lookup, timeout) = (LookupV1 { peer_id: peer_id.clone() }, signaling.config.lookup_timeout_ms);
+    let timeout = Duration::from_millis(timeout);
+    let answer = platform.bus.ask(&platform.sender, &asked.tenant, &asked.trail, &lookup, timeout).await?;
+    let peer = expect_reply(answer)
+        .map_err(|rejection| rejection.map_refusal(|LookupRefusal::UnknownPeer| Unreachable::Unknown))?;
+    let entitled = !signaling.proofs.is_revoked(&peer.subscription_id, peer.proof_ver);
+    match peer.status {
+        PeerStatus::Online | PeerStatus::Away if entitled => Ok(peer),
+        _ => Err(Rejection::Refused(Unreachable::Offline)),
+    }
+}

@@ -1,0 +1,153 @@
+use bus::Trail;
+use contracts::events::webhook::StripeSubscriptionChangedV1;
+use contracts::{SubscriptionId, TenantId};
+use outbox::{Failure, Unit};
+use store::StoreError;
+
+use super::MAX_DECISIONS;
+use crate::Subscriptions;
+use crate::metadata::TENANT;
+use crate::status::StripeStatus;
+use crate::store::{Record, Records, Stored};
+use crate::stripe::{Class, StripeFailure, SubscriptionObject};
+use crate::subscription::{Change, Reservation, Rules, Subscription};
+
+/// Why a subscription was not brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RefreshError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Stripe(#[from] StripeFailure),
+    #[error("the subscription is being changed by many at once; try again")]
+    Contended,
+}
+
+/// Brings a live subscription up to date; `None` when it is not live.
+pub(crate) async fn refresh(
+    service: &Subscriptions,
+    tenant: &TenantId,
+    id: &SubscriptionId,
+    trail: &Trail,
+) -> Result<Option<Subscription>, RefreshError> {
+    for _ in 0..MAX_DECISIONS {
+        let Some((subscription, stored)) = service.records.find_live(tenant, id).await? else { return Ok(None) };
+        let object = service.stripe.fetch_subscription(&subscription.stripe_subscription_id).await?;
+        let mut unit = Unit::new();
+        let fresh = apply(service, &mut unit, tenant, trail, &stored, subscription, &object);
+        if service.records.commit(unit).await? {
+            return Ok(Some(fresh));
+        }
+    }
+    Err(RefreshError::Contended)
+}
+
+/// Stripe announced a change: reads what is true now and adds it to `unit`. The announcement itself decides nothing.
+pub(crate) async fn on_hint(
+    service: &Subscriptions,
+    tenant: &TenantId,
+    hint: &StripeSubscriptionChangedV1,
+    trail: &Trail,
+    unit: &mut Unit,
+) -> Result<(), Failure> {
+    // Loaded before Stripe is asked: a slower look then meets a newer version and is thrown away.
+    let Some(stored) = service.records.find(tenant, &hint.subscription_id).await? else {
+        tracing::warn!(subscription = %hint.subscription_id, event = hint.stripe_event_id, "a hint about nothing of ours");
+        return Ok(());
+    };
+    match stored.record.clone() {
+        Record::Live(subscription) => {
+            let object = fetch(service, &subscription.stripe_subscription_id).await?;
+            let subscription = audit(subscription, hint, &object, unit, tenant, trail);
+            apply(service, unit, tenant, trail, &stored, subscription, &object);
+        }
+        Record::Reserved(reservation) => {
+            let object = fetch(service, &hint.stripe_subscription_id).await?;
+            adopt(service, tenant, &stored, reservation, &object, trail, unit)?;
+        }
+        Record::Refused { .. } => {
+            tracing::error!(subscription = %hint.subscription_id, stripe = hint.stripe_subscription_id,
+                "Stripe has a subscription that was refused here; cancel it there");
+        }
+    }
+    Ok(())
+}
+
+async fn fetch(service: &Subscriptions, id: &str) -> Result<SubscriptionObject, Failure> {
+    service.stripe.fetch_subscription(id).await.map_err(|failure| match failure.class {
+        Class::NotSent | Class::RateLimited => {
+            Failure::Throttled(failure.retry_after.unwrap_or_default(), failure.to_string())
+        }
+        class if class.is_retryable() => Failure::Transient(failure.to_string()),
+        // A wrong key is mended by the operator: the hint waits.
+        Class::Unauthorized => Failure::Transient(failure.to_string()),
+        _ => Failure::Permanent(failure.to_string()),
+    })
+}
+
+/// A hint that the machine does not lead to, and that is not true either, is told.
+fn audit(
+    subscription: Subscription,
+    hint: &StripeSubscriptionChangedV1,
+    object: &SubscriptionObject,
+    unit: &mut Unit,
+    tenant: &TenantId,
+    trail: &Trail,
+) -> Subscription {
+    let hinted = hint.hinted_status.as_deref().map(StripeStatus::new).filter(|hinted| *hinted != object.status);
+    let rejected = hinted.and_then(|hinted| subscription.clone().reject(&hinted, "webhook"));
+    let Some(Change { subscription, facts, .. }) = rejected else { return subscription };
+    for (sequence, fact) in &facts {
+        unit.publish(tenant, *sequence, trail, fact);
+    }
+    subscription
+}
+
+/// Adds what a fetched object makes of a subscription to `unit`. It is written even when nothing changed (`store.rs`).
+fn apply(
+    service: &Subscriptions,
+    unit: &mut Unit,
+    tenant: &TenantId,
+    trail: &Trail,
+    stored: &Stored,
+    subscription: Subscription,
+    object: &SubscriptionObject,
+) -> Subscription {
+    let rules = Rules { plans: &service.config.plans, proof_ttl_ms: service.config.proofs.ttl_ms };
+    let change = subscription.apply_fetched(object, service.platform.clock.now_ms(), rules);
+    if let Some((from, to)) = &change.surprise {
+        tracing::info!(subscription = %change.subscription.subscription_id, from = from.as_str(), to = to.as_str(),
+            "Stripe went a way the status machine does not have; Stripe's word counts");
+    }
+    publish(unit, tenant, trail, stored, change)
+}
+
+/// The creation was cut off between Stripe and our commit, and Stripe's news is faster than the caller's next try.
+fn adopt(
+    service: &Subscriptions,
+    tenant: &TenantId,
+    stored: &Stored,
+    reservation: Reservation,
+    object: &SubscriptionObject,
+    trail: &Trail,
+    unit: &mut Unit,
+) -> Result<(), Failure> {
+    let is_tenants = object.metadata.get(TENANT).is_some_and(|of| of == tenant.as_str());
+    if !is_tenants || !object.is_ours(&reservation.subscription_id) {
+        return Err(Failure::Permanent(format!("{} at Stripe is not {}", object.id, reservation.subscription_id)));
+    }
+    let change = reservation.fulfil(object, service.platform.clock.now_ms());
+    publish(unit, tenant, trail, stored, change);
+    Ok(())
+}
+
+/// Adds a change's state and facts to `unit`.
+pub(super) fn publish(unit: &mut Unit, tenant: &TenantId, trail: &Trail, stored: &Stored, change: Change) -> Subscription {
+    let Change { subscription, facts, .. } = change;
+    let record = Record::Live(subscription.clone());
+    Records::update(unit, tenant, &subscription.subscription_id, stored, &record, None);
+    for (sequence, fact) in &facts {
+        unit.publish(tenant, *sequence, trail, fact);
+    }
+    subscription
+}

@@ -1,0 +1,99 @@
+//! Plans, subscriptions that follow Stripe's truth, and the proofs of them.
+//!
+//! ```text
+//! gateway ──create / get / verify (requests)──▶ commands ──▶ reservation in our store ──▶ Stripe ──▶ state + facts
+//! anybody ──list_proof_keys (request)─────────▶    │                                        ▲
+//! webhook.stripe_subscription_changed (event) ─────┴── a hint: fetch the object ────────────┘
+//!                                            state + facts in one transaction │
+//!        subscription.created / status_changed / transition_rejected / proof_revoked / proof_key_published (events)
+//! ```
+//!
+//! Invariants:
+//! - One Idempotency-Key of a user makes one subscription, however often, in parallel and across crashes.
+//! - A webhook never sets a state; what Stripe answers when asked afterwards does. An older answer never replaces a
+//!   newer one.
+//! - A status we don't know entitles to nothing. Each loss of the entitlement voids every proof issued before it.
+//! - A key is published before anything is signed with it; no proof outlives its key or its entitlement.
+//! - Facts of a subscription are numbered without gaps.
+
+mod commands;
+mod config;
+mod consumers;
+mod keys;
+mod metadata;
+mod status;
+mod store;
+mod stripe;
+mod subscription;
+mod turns;
+
+pub use config::{Config, Plan, ProofConfig, StripeConfig};
+pub use consumers::SUBSCRIPTIONS;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use service::Platform;
+
+use crate::commands::{create, get, list_proof_keys, verify};
+use crate::keys::Keys;
+use crate::store::Records;
+use crate::stripe::Stripe;
+use crate::turns::Turns;
+
+/// The service's name.
+pub const NAME: &str = "subscription";
+
+/// Every setting and its default.
+pub const DEFAULTS: &str = include_str!("../config.toml");
+
+/// Starts the subscription service: makes its first proof key, reads hints, serves its requests, rotates keys. It has
+/// no public HTTP.
+///
+/// # Errors
+/// When the Stripe key does not fit the mode, or the bus or the store can't be reached.
+pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router> {
+    config::check_key(&config.stripe, platform.mode).map_err(anyhow::Error::msg)?;
+    let (clock, entropy) = (platform.clock.clone(), platform.entropy.clone());
+    let keys = Keys::new(platform.outbox.clone(), clock.clone(), entropy.clone(), config.proofs.clone());
+    keys.maintain().await?;
+    let service = Arc::new(Subscriptions {
+        records: Records::new(platform.outbox.clone()),
+        stripe: Stripe::try_new(config.stripe.clone(), clock, entropy)?,
+        turns: Turns::default(),
+        keys,
+        config,
+        platform,
+    });
+    let (platform, max) = (&service.platform, service.config.max_requests);
+    platform.consume(SUBSCRIPTIONS, Arc::new(consumers::Events(Arc::clone(&service)))).await?;
+    platform.serve(&service, max, create::create).await?;
+    platform.serve(&service, max, get::get).await?;
+    platform.serve(&service, max, verify::verify).await?;
+    platform.serve(&service, max, list_proof_keys::list_proof_keys).await?;
+    let keeper = Arc::clone(&service);
+    platform.lifecycle.spawn("subscription.keys", async move { keeper.keep_keys().await });
+    Ok(Router::new())
+}
+
+pub(crate) struct Subscriptions {
+    config: Config,
+    records: Records,
+    stripe: Stripe,
+    turns: Turns,
+    keys: Keys,
+    platform: Platform,
+}
+
+impl Subscriptions {
+    async fn keep_keys(&self) {
+        let interval = Duration::from_millis(self.config.proofs.check_interval_ms);
+        let stop = self.platform.lifecycle.token();
+        while stop.run_until_cancelled(self.platform.clock.sleep(interval)).await.is_some() {
+            if let Err(error) = self.keys.maintain().await {
+                tracing::warn!(%error, "proof keys could not be looked after; the next look tries again");
+            }
+        }
+    }
+}

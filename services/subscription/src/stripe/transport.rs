@@ -1,0 +1,176 @@
+//! One pooled HTTP client for Stripe: timeouts, idempotency keys, retries, rate limits, breaker.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use backon::{BackoffBuilder, ExponentialBuilder};
+use clock::{Clock, Entropy};
+use reqwest::header::{HeaderMap, HeaderName};
+use reqwest::redirect::Policy;
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use service::breaker::Breaker;
+use stripe_client_core::StripeMethod;
+use tokio::sync::Semaphore;
+use url::Url;
+
+use super::failure::{Class, Head, StripeFailure, classify};
+use super::pace::Pacer;
+use super::requests::{Call, Endpoint};
+use crate::config::StripeConfig;
+
+/// Largest answer read, bytes: a page of a hundred subscriptions is about 400 KB.
+const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Sends calls to Stripe.
+pub(crate) struct Transport {
+    config: StripeConfig,
+    base: String,
+    http: reqwest::Client,
+    permits: Semaphore,
+    pacers: [Pacer; Endpoint::COUNT],
+    breaker: Breaker,
+    clock: Clock,
+    entropy: Entropy,
+}
+
+impl Transport {
+    /// A transport; connects when it is first used.
+    pub(crate) fn try_new(config: StripeConfig, clock: Clock, entropy: Entropy) -> anyhow::Result<Self> {
+        let base = Url::parse(&config.base_url).context("stripe.base_url")?;
+        let mut http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_millis(config.connect_timeout_ms))
+            .timeout(Duration::from_millis(config.request_timeout_ms))
+            .pool_max_idle_per_host(config.concurrency)
+            .redirect(Policy::none())
+            .user_agent(concat!("synapse-subscription/", env!("CARGO_PKG_VERSION")));
+        if matches!(base.host_str(), Some("127.0.0.1" | "localhost" | "[::1]")) {
+            // An emulator on this machine is not behind the machine's proxy.
+            http = http.no_proxy();
+        }
+        let longest_wait = Duration::from_millis(config.rate_wait_ms);
+        Ok(Self {
+            base: format!("{}/v1", config.base_url.trim_end_matches('/')),
+            http: http.build().context("the HTTP client for Stripe")?,
+            permits: Semaphore::new(config.concurrency),
+            pacers: std::array::from_fn(|_| Pacer::new(config.rate_per_endpoint, longest_wait)),
+            breaker: Breaker::new("stripe", config.breaker.clone(), clock.clone()),
+            config,
+            clock,
+            entropy,
+        })
+    }
+
+    /// Sends a call until it is answered, refused, or no time or try is left. Every try has the same idempotency key.
+    pub(crate) async fn send(&self, call: &Call) -> Result<Value, StripeFailure> {
+        let started = self.clock.monotonic();
+        let mut waits = ExponentialBuilder::new()
+            .with_min_delay(Duration::from_millis(self.config.backoff_ms))
+            .with_max_delay(Duration::from_millis(self.config.backoff_max_ms))
+            .with_max_times(self.config.max_retries)
+            .build();
+        loop {
+            let failure = match self.attempt(call).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            tracing::warn!(endpoint = call.endpoint.name(), class = failure.class.name(), %failure, "a call to Stripe failed");
+            let spent = self.clock.monotonic().saturating_sub(started);
+            let Some(wait) = self.wait_before_retry(&failure, waits.next(), spent) else { return Err(failure) };
+            self.clock.sleep(wait).await;
+        }
+    }
+
+    /// How long to wait before the next try; `None` when there is none.
+    fn wait_before_retry(&self, failure: &StripeFailure, bound: Option<Duration>, spent: Duration) -> Option<Duration> {
+        let bound = bound.filter(|_| failure.may_retry())?;
+        let millis = u64::try_from(bound.as_millis()).unwrap_or(u64::MAX);
+        let jittered = Duration::from_millis(self.entropy.up_to(millis));
+        let asked = failure.retry_after.unwrap_or_default();
+        if asked > Duration::from_millis(self.config.backoff_max_ms) {
+            return None;
+        }
+        let wait = jittered.max(asked);
+        (spent + wait < Duration::from_millis(self.config.total_timeout_ms)).then_some(wait)
+    }
+
+    /// One try.
+    async fn attempt(&self, call: &Call) -> Result<Value, StripeFailure> {
+        let not_sent = |wait: Option<Duration>, why: &str| StripeFailure {
+            retry_after: wait,
+            ..StripeFailure::new(Class::NotSent, why)
+        };
+        let leave = self.breaker.try_acquire().map_err(|open| {
+            let wait = Duration::from_millis(open.retry_after_ms);
+            not_sent(Some(wait), "not asked, because it failed too often just now")
+        })?;
+        let turn = self.pacers[call.endpoint as usize].turn(&self.clock).await;
+        turn.map_err(|wait| not_sent(Some(wait), "not asked, because too many calls wait for their turn"))?;
+        let _permit = self.permits.acquire().await.map_err(|_| not_sent(None, "closed"))?;
+        let outcome = self.exchange(call).await;
+        match &outcome {
+            Err(failure) if failure.class.is_outage() => leave.failure(),
+            _ => leave.success(),
+        }
+        outcome
+    }
+
+    async fn exchange(&self, call: &Call) -> Result<Value, StripeFailure> {
+        let url = match &call.request.query {
+            Some(query) => format!("{}{}?{query}", self.base, call.request.path),
+            None => format!("{}{}", self.base, call.request.path),
+        };
+        let request = match call.request.method {
+            StripeMethod::Get => self.http.get(url),
+            StripeMethod::Post => self.http.post(url),
+            StripeMethod::Delete => self.http.delete(url),
+        };
+        let mut request = request
+            .bearer_auth(self.config.secret_key.current().expose_secret())
+            .header("stripe-version", &self.config.api_version);
+        if let Some(key) = &call.key {
+            request = request.header("idempotency-key", key);
+        }
+        if let Some(body) = &call.request.body {
+            request = request.header("content-type", "application/x-www-form-urlencoded").body(body.clone());
+        }
+        let mut response = request.send().await.map_err(lost)?;
+        let head = head_of(response.status().as_u16(), response.headers());
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(lost)? {
+            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+                return Err(StripeFailure::new(Class::Unreadable, format!("the answer is over {MAX_ANSWER_BYTES} bytes")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        classify(&head, &body)
+    }
+}
+
+fn lost(error: reqwest::Error) -> StripeFailure {
+    // Without the URL: it names the customer.
+    let error = error.without_url();
+    if error.is_timeout() {
+        return StripeFailure::new(Class::Timeout, "no answer in time");
+    }
+    if error.is_builder() {
+        return StripeFailure::new(Class::Invalid, "the request can't be written; check stripe.secret_key for odd characters");
+    }
+    let message = if error.is_connect() { "no connection" } else { "the connection broke before the answer came" };
+    tracing::debug!(error = &error as &dyn std::error::Error, "{message}");
+    StripeFailure::new(Class::Connect, message)
+}
+
+fn head_of(status: u16, headers: &HeaderMap) -> Head {
+    let text = |name: &'static str| {
+        let value = headers.get(HeaderName::from_static(name))?;
+        value.to_str().ok().map(str::to_owned)
+    };
+    Head {
+        status,
+        request_id: text("request-id"),
+        retry_after: text("retry-after"),
+        should_retry: text("stripe-should-retry"),
+        is_replay: text("idempotent-replayed").as_deref() == Some("true"),
+    }
+}

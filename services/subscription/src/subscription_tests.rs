@@ -1,0 +1,204 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const NOW: u64 = 1_790_000_000_000;
+const DAY: u64 = 86_400_000;
+const TTL: u64 = 300_000;
+
+fn plans() -> Vec<Plan> {
+    crate::config::tests::config().plans
+}
+
+fn object(status: &str) -> SubscriptionObject {
+    SubscriptionObject {
+        id: "sub_1".into(),
+        customer: "cus_1".into(),
+        status: StripeStatus::new(status),
+        livemode: false,
+        cancel_at_period_end: false,
+        current_period_end_ms: Some(NOW + 30 * DAY),
+        price_id: Some("price_team_monthly".into()),
+        metadata: BTreeMap::new(),
+    }
+}
+
+fn reservation() -> Reservation {
+    Reservation {
+        subscription_id: "sub-1".to_owned().try_into().expect("an id"),
+        user_id: "ada".to_owned().try_into().expect("an id"),
+        plan: "team".into(),
+        price_id: "price_team_monthly".into(),
+        payment_method_id: None,
+        email: None,
+        metadata: BTreeMap::from([("team".into(), "blue".into())]),
+        reserved_at_ms: NOW,
+        attempt: 1,
+    }
+}
+
+fn created(status: &str) -> Subscription {
+    reservation().fulfil(&object(status), NOW).subscription
+}
+
+fn apply(subscription: Subscription, object: &SubscriptionObject, now_ms: u64) -> Change {
+    subscription.apply_fetched(object, now_ms, Rules { plans: &plans(), proof_ttl_ms: TTL })
+}
+
+fn terms() -> Terms {
+    Terms { grace_ms: 3 * DAY, renewal_leeway_ms: 3_600_000 }
+}
+
+#[test]
+fn a_fulfilled_reservation_says_that_it_was_created() {
+    let change = reservation().fulfil(&object("incomplete"), NOW);
+    let [(1, SubscriptionEvent::Created(fact))] = change.facts.as_slice() else { panic!("{:?}", change.facts) };
+    assert_eq!((fact.plan.as_str(), fact.status), ("team", Status::Incomplete));
+    assert_eq!((change.subscription.ver, change.subscription.sequence), (1, 1));
+    assert_eq!(change.subscription.view().metadata["team"], "blue");
+}
+
+#[test]
+fn a_new_status_is_told_in_both_versions_under_one_number() {
+    let change = apply(created("incomplete"), &object("active"), NOW);
+    let [(2, SubscriptionEvent::StatusChangedV2(new)), (2, SubscriptionEvent::StatusChangedV1(old))] =
+        change.facts.as_slice()
+    else {
+        panic!("{:?}", change.facts)
+    };
+    assert_eq!((new.previous, new.current, new.entitled), (Some(Status::Incomplete), Status::Active, true));
+    assert_eq!(*old, StatusChangedV1::from(new));
+    assert_eq!(change.surprise, None);
+}
+
+#[test]
+fn the_same_again_tells_nothing() {
+    let change = apply(created("active"), &object("active"), NOW + 1);
+    assert_eq!(change.facts, []);
+    let renewed = SubscriptionObject { current_period_end_ms: Some(NOW + 60 * DAY), ..object("active") };
+    let change = apply(created("active"), &renewed, NOW + 1);
+    assert_eq!((change.facts.len(), change.subscription.current_period_end_ms), (0, Some(NOW + 60 * DAY)));
+}
+
+#[test]
+fn losing_the_entitlement_voids_the_proofs_of_the_old_epoch() {
+    let change = apply(created("active"), &object("canceled"), NOW + 5);
+    let Some((3, SubscriptionEvent::ProofRevoked(revoked))) = change.facts.last() else { panic!("{:?}", change.facts) };
+    assert_eq!((revoked.min_ver, revoked.until_ms), (2, NOW + 5 + TTL + SKEW_MS));
+    assert_eq!(revoked.reason, "canceled");
+    assert_eq!((change.subscription.ver, change.subscription.sequence), (2, 3));
+    assert_eq!(apply(change.subscription, &object("canceled"), NOW + 6).facts, []);
+    assert_eq!(apply(created("incomplete"), &object("incomplete_expired"), NOW).facts.len(), 2, "nothing was lost");
+}
+
+#[test]
+fn stripes_word_wins_over_the_machine_and_the_surprise_is_kept_for_the_log() {
+    let change = apply(created("canceled"), &object("active"), NOW);
+    assert_eq!(change.subscription.status.as_str(), "active");
+    assert_eq!(change.surprise, Some((StripeStatus::new("canceled"), StripeStatus::new("active"))));
+}
+
+#[test]
+fn an_unknown_status_is_kept_as_it_came_and_fails_closed() {
+    let change = apply(created("active"), &object("frozen"), NOW);
+    assert_eq!(change.subscription.status.as_str(), "frozen");
+    assert_eq!(change.subscription.view().status, Status::Unknown);
+    assert_eq!(change.subscription.entitled_until_ms(terms()), None);
+    assert!(matches!(change.facts.last(), Some((3, SubscriptionEvent::ProofRevoked(_)))));
+}
+
+#[test]
+fn entitlement_ends_with_period_leeway_or_grace() {
+    assert_eq!(created("active").entitled_until_ms(terms()), Some(NOW + 30 * DAY + 3_600_000));
+    let ending = SubscriptionObject { cancel_at_period_end: true, ..object("active") };
+    let ending = apply(created("active"), &ending, NOW).subscription;
+    assert_eq!(ending.entitled_until_ms(terms()), Some(NOW + 30 * DAY));
+    let late = apply(created("active"), &object("past_due"), NOW + DAY).subscription;
+    assert_eq!(late.entitled_until_ms(terms()), Some(NOW + 4 * DAY));
+    let later = apply(late, &object("past_due"), NOW + 2 * DAY).subscription;
+    assert_eq!(later.entitled_until_ms(terms()), Some(NOW + 4 * DAY), "the grace counts from the first failure");
+    let paid = apply(later, &object("active"), NOW + 3 * DAY).subscription;
+    assert_eq!(paid.past_due_since_ms, None);
+    for status in ["incomplete", "incomplete_expired", "unpaid", "paused", "canceled"] {
+        assert_eq!(created(status).entitled_until_ms(terms()), None, "{status}");
+    }
+}
+
+#[test]
+fn an_illegal_wish_is_audited_and_changes_nothing() {
+    let change = created("canceled").reject(&StripeStatus::new("active"), "webhook").expect("illegal");
+    let [(2, SubscriptionEvent::TransitionRejected(fact))] = change.facts.as_slice() else { panic!() };
+    assert_eq!((fact.from, fact.to, fact.source.as_str()), (Status::Canceled, Status::Active, "webhook"));
+    assert_eq!(change.subscription.status.as_str(), "canceled");
+    assert_eq!(created("active").reject(&StripeStatus::new("active"), "webhook"), None);
+    assert_eq!(created("active").reject(&StripeStatus::new("canceled"), "api"), None);
+}
+
+#[test]
+fn the_plan_follows_a_known_price_only() {
+    let gold = Plan { name: "gold".into(), price_id: "price_gold".into(), ..plans()[0].clone() };
+    let catalogue = [plans(), vec![gold]].concat();
+    let rules = Rules { plans: &catalogue, proof_ttl_ms: TTL };
+    let priced = |price: &str| SubscriptionObject { price_id: Some(price.into()), ..object("active") };
+    let moved = created("active").apply_fetched(&priced("price_gold"), NOW, rules).subscription;
+    assert_eq!((moved.plan.as_str(), moved.price_id.as_str()), ("gold", "price_gold"));
+    let kept = moved.apply_fetched(&priced("price_by_hand"), NOW, rules).subscription;
+    assert_eq!((kept.plan.as_str(), kept.price_id.as_str()), ("gold", "price_gold"));
+}
+
+const STATUSES: [&str; 9] =
+    ["incomplete", "incomplete_expired", "trialing", "active", "past_due", "unpaid", "paused", "canceled", "frozen"];
+
+/// What Stripe went through, and hints about any of it in any order, each heard when Stripe was somewhere on its way.
+fn story() -> impl Strategy<Value = (Vec<usize>, Vec<(usize, usize)>)> {
+    prop::collection::vec(0..STATUSES.len(), 1..8).prop_flat_map(|life| {
+        let steps = life.len();
+        (Just(life), prop::collection::vec((0..steps, 0..steps), 0..24))
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_order_and_doubling_of_hints_ends_at_stripes_truth((life, mut hints) in story()) {
+        // Time only goes forward at Stripe: the fetches see its states in order, whatever the hints say.
+        hints.sort_by_key(|(_, seen)| *seen);
+        hints.push((0, life.len() - 1));
+        let mut now = created(STATUSES[life[0]]);
+        let (mut told, mut losses, mut granted) = (vec![1], 0, grants(now.status.kind()));
+        for (number, (hinted, seen)) in hints.iter().enumerate() {
+            let hinted = StripeStatus::new(STATUSES[life[*hinted]]);
+            let truth = object(STATUSES[life[*seen]]);
+            if let Some(rejected) = now.clone().reject(&hinted, "webhook") {
+                told.extend(rejected.facts.iter().map(|(sequence, _)| *sequence));
+                now = rejected.subscription;
+            }
+            let change = apply(now, &truth, NOW + number as u64);
+            let revocations = change.facts.iter().filter_map(|(_, fact)| match fact {
+                SubscriptionEvent::ProofRevoked(revoked) => Some(revoked.min_ver),
+                _ => None,
+            });
+            prop_assert_eq!(revocations.collect::<Vec<_>>(), if granted && !grants(truth.status.kind()) {
+                vec![change.subscription.ver]
+            } else {
+                vec![]
+            });
+            losses += u64::from(granted && !grants(truth.status.kind()));
+            told.extend(change.facts.iter().map(|(sequence, _)| *sequence));
+            now = change.subscription;
+            granted = grants(now.status.kind());
+        }
+        prop_assert_eq!(now.status.as_str(), STATUSES[life[life.len() - 1]]);
+        prop_assert_eq!(now.ver, 1 + losses);
+        prop_assert_eq!(told.last().copied(), Some(now.sequence));
+        told.dedup();
+        prop_assert!(told.iter().copied().eq(1..=now.sequence), "{:?}", told);
+    }
+
+    #[test]
+    fn the_same_truth_twice_is_the_same_as_once(from in 0..9usize, to in 0..9usize) {
+        let once = apply(created(STATUSES[from]), &object(STATUSES[to]), NOW).subscription;
+        let twice = apply(once.clone(), &object(STATUSES[to]), NOW + 1);
+        prop_assert_eq!(twice.facts, vec![]);
+        prop_assert_eq!(twice.subscription, once);
+    }
+}

@@ -1,0 +1,259 @@
+//! A running service with everything around it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bus::{Bus, EmbeddedOptions, Envelope, Sender, Subscribe, Trail};
+use clock::{Clock, Entropy, ManualClock};
+use contracts::events::subscription::{
+    CreatedV1, ProofKeyPublishedV1, ProofRevokedV1, StatusChangedV1, StatusChangedV2, SubscriptionEvent,
+    TransitionRejectedV1,
+};
+use contracts::events::webhook::{StripeSubscriptionChangedV1, WebhookEvent};
+use contracts::requests::subscription::{CreateRefusal, CreateV1, GetV1, SubscriptionView, VerifyV1};
+use contracts::{Answer, Contract, Request, TenantId};
+use outbox::Unit;
+use serde_json::{Value, json};
+use service::config::{Sources, load};
+use service::{Host, PLATFORM, PLATFORM_DEFAULTS, Platform};
+use stripe_emulator::{Options, SeedPrice, StripeEmulator};
+use subscription::{Config, DEFAULTS, NAME};
+use testkit::eventually;
+
+/// Longest any test waits for something to come true.
+pub const SOON: Duration = Duration::from_secs(20);
+pub const PRICE: &str = "price_team_monthly";
+
+/// Settings on top of the defaults: `("stripe.max_retries", "0")`.
+pub type Settings<'a> = &'a [(&'a str, &'a str)];
+
+pub struct World {
+    pub stripe: StripeEmulator,
+    pub service: Running,
+    folder: tempfile::TempDir,
+    settings: Vec<(String, String)>,
+    clock: Clock,
+}
+
+/// One life of the service, from start to stop.
+pub struct Running {
+    pub host: Host,
+    pub platform: Platform,
+    webhook: Platform,
+    facts: Arc<Mutex<Vec<Envelope>>>,
+}
+
+impl World {
+    pub async fn start(settings: Settings<'_>) -> Self {
+        Self::on(Clock::system(), settings, Options::default()).await
+    }
+
+    pub async fn at(now_ms: u64, settings: Settings<'_>) -> (Self, ManualClock) {
+        let (clock, hand) = Clock::manual(now_ms);
+        (Self::on(clock, settings, Options::default()).await, hand)
+    }
+
+    pub async fn on(clock: Clock, settings: Settings<'_>, options: Options) -> Self {
+        let price = SeedPrice {
+            id: PRICE.into(),
+            unit_amount: 900,
+            currency: "eur".into(),
+            interval: "month".into(),
+            nickname: "Team".into(),
+        };
+        let options = Options { prices: vec![price], clock: clock.clone(), ..options };
+        let stripe = StripeEmulator::start(options).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let quick = [
+            ("stripe.base_url", stripe.base_url()),
+            ("stripe.secret_key", "sk_test_secret_of_the_tests"),
+            ("stripe.backoff_ms", "5"),
+            ("stripe.request_timeout_ms", "3000"),
+            ("stripe.fetch_spacing_ms", "20"),
+        ];
+        let settings: Vec<_> =
+            quick.iter().chain(settings).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let service = Running::start(folder.path(), &settings, clock.clone()).await;
+        Self { stripe, service, folder, settings, clock }
+    }
+
+    /// Ends the service without letting anything finish, as a crash would, and starts it again on the same store.
+    pub async fn crash_and_restart(&mut self) {
+        self.service.host.lifecycle.shutdown(Duration::ZERO).await;
+        self.service.host.drain().await;
+        self.service = Running::start(self.folder.path(), &self.settings, self.clock.clone()).await;
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Value {
+        let url = format!("{}{path}", self.stripe.base_url());
+        let answer = http().post(url).json(&body).send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
+        answer.json().await.unwrap()
+    }
+
+    pub async fn fault(&self, fault: Value) {
+        self.post("/_emulator/faults", fault).await;
+    }
+
+    pub async fn stripe_get(&self, path: &str) -> Value {
+        let request = http().get(format!("{}{path}", self.stripe.base_url())).bearer_auth("sk_test_looking");
+        request.send().await.unwrap().json().await.unwrap()
+    }
+
+    pub async fn cancel_at_stripe(&self, id: &str) {
+        let url = format!("{}/v1/subscriptions/{id}", self.stripe.base_url());
+        let answer = http().delete(url).bearer_auth("sk_test_looking").send().await.unwrap();
+        assert!(answer.status().is_success());
+    }
+
+    /// Every subscription there is at Stripe.
+    pub async fn at_stripe(&self) -> Vec<Value> {
+        let list = self.stripe_get("/v1/subscriptions?status=all&limit=100").await;
+        list["data"].as_array().unwrap().clone()
+    }
+
+    /// How often a line such as `POST /v1/subscriptions` was asked of Stripe.
+    pub async fn asked(&self, line: &str) -> u64 {
+        self.stripe_get("/_emulator/requests").await["by_path"][line].as_u64().unwrap_or(0)
+    }
+
+    pub async fn set_status(&self, view: &SubscriptionView, status: &str) {
+        let path = format!("/_emulator/subscriptions/{}/status", view.stripe_subscription_id);
+        self.post(&path, json!({"status": status})).await;
+    }
+}
+
+impl Running {
+    async fn start(folder: &Path, settings: &[(String, String)], clock: Clock) -> Self {
+        let store = format!("sqlite:{}", folder.display());
+        let env = [("SYNAPSE_PLATFORM__STORE".to_owned(), store)];
+        let platform = Sources { service: PLATFORM, defaults: PLATFORM_DEFAULTS, file: None, env: env.into_iter() };
+        let bus = Bus::embedded(
+            EmbeddedOptions { routes: Some(BTreeMap::new()), ..EmbeddedOptions::default() },
+            clock.clone(),
+        );
+        let host = Host::on(load(platform).unwrap(), bus, clock, Entropy::system());
+        let facts = observe(&host.bus).await;
+        let (platform, webhook) = (host.platform(NAME).await.unwrap(), host.platform("webhook").await.unwrap());
+        subscription::start(config(settings), platform.clone()).await.unwrap();
+        Self { host, platform, webhook, facts }
+    }
+
+    pub async fn ask<R: Request>(&self, tenant: &str, request: &R) -> Answer<R::Reply, R::Refusal> {
+        let sender = Sender::new("gateway", self.platform.clock.clone(), self.platform.entropy.clone());
+        let trail = Trail::new("test");
+        self.platform.bus.ask(&sender, &tenant.parse().unwrap(), &trail, request, Duration::from_secs(60)).await.unwrap()
+    }
+
+    pub async fn create(&self, ask: &CreateV1) -> Result<SubscriptionView, CreateRefusal> {
+        match self.ask("acme", ask).await {
+            Answer::Ok(view) => Ok(view),
+            Answer::Refused(refusal) => Err(refusal),
+            Answer::Failed(failure) => panic!("{failure:?}"),
+        }
+    }
+
+    pub async fn get(&self, view: &SubscriptionView) -> SubscriptionView {
+        match self.ask("acme", &GetV1 { subscription_id: view.subscription_id.clone() }).await {
+            Answer::Ok(view) => view,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Says what the webhook service would say, and waits until it is on its way.
+    pub async fn hint(&self, view: &SubscriptionView, status: &str, number: u64) {
+        let hint = StripeSubscriptionChangedV1 {
+            subscription_id: view.subscription_id.clone(),
+            stripe_subscription_id: view.stripe_subscription_id.clone(),
+            stripe_event_id: format!("evt_{number}"),
+            hinted_status: Some(status.to_owned()),
+            ..StripeSubscriptionChangedV1::samples().remove(0)
+        };
+        self.hint_with(hint, number).await;
+    }
+
+    pub async fn hint_with(&self, hint: StripeSubscriptionChangedV1, number: u64) {
+        let mut unit = Unit::new();
+        unit.publish(&tenant(), number, &Trail::new("hint"), &WebhookEvent::from(hint));
+        self.webhook.outbox.commit(unit).await.unwrap();
+    }
+
+    /// The facts published until now, in the order they came.
+    pub async fn facts(&self) -> Vec<(u64, SubscriptionEvent)> {
+        self.settled().await;
+        let facts = self.facts.lock().unwrap();
+        let decode = |fact: &Envelope| SubscriptionEvent::decode(&fact.kind, &fact.data).unwrap().unwrap();
+        facts.iter().map(|fact| (fact.sequence, decode(fact))).collect()
+    }
+
+    /// Waits until nothing waits in an outbox.
+    pub async fn settled(&self) {
+        until("the outboxes are drained", async || {
+            self.platform.outbox.pending().await.unwrap() + self.webhook.outbox.pending().await.unwrap() == 0
+        })
+        .await;
+    }
+}
+
+async fn observe(bus: &Bus) -> Arc<Mutex<Vec<Envelope>>> {
+    let kinds = [
+        CreatedV1::KIND, StatusChangedV1::KIND, StatusChangedV2::KIND, TransitionRejectedV1::KIND, ProofRevokedV1::KIND,
+        ProofKeyPublishedV1::KIND,
+    ];
+    let subscribe = Subscribe {
+        service: "observer".into(),
+        kinds: kinds.map(str::to_owned).into(),
+        max_in_flight: 256,
+        lease: Duration::from_secs(30),
+    };
+    let mut deliveries = bus.subscribe(subscribe).await.unwrap();
+    let facts = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&facts);
+    tokio::spawn(async move {
+        while let Some(delivery) = deliveries.next().await {
+            seen.lock().unwrap().push(delivery.incoming.clone().unwrap());
+            delivery.ack().await.unwrap();
+        }
+    });
+    facts
+}
+
+fn config(settings: &[(String, String)]) -> Config {
+    let variable = |key: &str| format!("SYNAPSE_SUBSCRIPTION__{}", key.replace('.', "__").to_uppercase());
+    let env = settings.iter().map(|(key, value)| (variable(key), value.clone()));
+    load(Sources { service: NAME, defaults: &[DEFAULTS], file: None, env }).unwrap()
+}
+
+/// Waits until `look` says yes.
+pub async fn until(what: &str, look: impl AsyncFn() -> bool) {
+    eventually(SOON, what, async || look().await.then_some(())).await;
+}
+
+pub fn tenant() -> TenantId {
+    "acme".parse().unwrap()
+}
+
+fn http() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
+pub fn wish(user: &str, key: &str) -> CreateV1 {
+    CreateV1 {
+        user_id: user.parse().unwrap(),
+        price_id: PRICE.into(),
+        payment_method_id: Some("pm_card_visa".into()),
+        email: Some(format!("{user}@example.com")),
+        metadata: BTreeMap::from([("team".into(), "blue".into())]),
+        idempotency_key: key.into(),
+    }
+}
+
+pub fn prove(view: &SubscriptionView, user: &str) -> VerifyV1 {
+    VerifyV1 {
+        subscription_id: view.subscription_id.clone(),
+        peer_id: "alice".parse().unwrap(),
+        user_id: user.parse().unwrap(),
+    }
+}

@@ -1,0 +1,64 @@
+//! `synapsed`: every service in one process. `serve` (the default) runs until Ctrl-C; `demo` shows the main job.
+
+mod demo;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use service::config;
+
+/// Connects peers and sells them the connection: gateway, presence, signaling, subscriptions and webhooks in one process.
+#[derive(Parser)]
+#[command(name = "synapsed", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve until Ctrl-C (the default). State is kept in the data folder.
+    Serve,
+    /// Show the main job on free ports and a temporary data folder.
+    Demo(demo::Arguments),
+    /// Print who reads which events, as JSON.
+    Topology,
+    /// Print every environment variable that sets something, of all services or of one.
+    ConfigKeys {
+        /// Only this service (or `platform`).
+        #[arg(long)]
+        service: Option<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command.unwrap_or(Command::Serve) {
+        Command::Serve => run(serve::serve()),
+        Command::Demo(arguments) => run(demo::run(arguments)),
+        Command::Topology => {
+            println!("{:#}", synapsed::catalogue::topology());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::ConfigKeys { service } => config_keys(service.as_deref()),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("synapsed: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Runtime::new()?.block_on(work)
+}
+
+fn config_keys(only: Option<&str>) -> anyhow::Result<ExitCode> {
+    let mut known = vec![(service::PLATFORM, service::PLATFORM_DEFAULTS.to_vec())];
+    known.extend(synapsed::catalogue::SERVICES.iter().map(|service| (service.name, vec![service.defaults])));
+    known.retain(|(name, _)| only.is_none_or(|only| only == *name));
+    anyhow::ensure!(!known.is_empty(), "--service: there is no such service");
+    for (name, defaults) in known {
+        config::keys(name, &defaults).into_iter().for_each(|key| println!("{}", key.variable));
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,96 @@
+//! What is generated from the contracts: goldens, the AsyncAPI document, the catalogue page, TypeScript types, topology.
+//!
+//! Each generator is a pure function from the catalogue (and, for goldens, the committed history) to texts; the
+//! functions here read what it needs from the tree and are what `bless` registers.
+
+mod asyncapi;
+mod golden;
+mod history;
+mod page;
+mod prose;
+mod topology;
+mod typescript;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use contracts::{Class, Entry};
+
+use crate::bless::Generated;
+
+/// Where goldens live, relative to the workspace root.
+const GOLDEN: &str = "tests/contract/golden";
+
+/// Golden schemas and samples; refuses a change that the compatibility gate refuses.
+pub(crate) fn goldens(root: &Path) -> Result<Vec<Generated>> {
+    let history = history::read(&root.join(GOLDEN))?;
+    golden::goldens(&contracts::catalogue(), &history, today())
+}
+
+/// The AsyncAPI 3 document.
+pub(crate) fn asyncapi(_: &Path) -> Result<Vec<Generated>> {
+    Ok(vec![file("docs/asyncapi.json", pretty(&asyncapi::document(&contracts::catalogue())?))])
+}
+
+/// The page that lists every kind, with the readers of the committed topology. [`topology`] makes it from the live one.
+pub(crate) fn events_page(root: &Path) -> Result<Vec<Generated>> {
+    Ok(vec![file("docs/events.md", page::page(&contracts::catalogue(), &subscribers(root)?)?)])
+}
+
+/// TypeScript types of every message, frame and HTTP body.
+pub(crate) fn typescript(_: &Path) -> Result<Vec<Generated>> {
+    Ok(vec![file("clients/typescript/src/contracts.ts", typescript::module(&contracts::catalogue())?)])
+}
+
+/// Who reads what, from the services' own SUBSCRIPTIONS: the relay's routes, the broker's streams, consumers and queues,
+/// and the page that lists the readers (so it takes the place of [`events_page`] in bless).
+#[allow(dead_code)] // registered in bless once `synapsed topology` exists
+pub(crate) fn topology(root: &Path) -> Result<Vec<Generated>> {
+    let mut command = std::process::Command::new("cargo");
+    command.args(["run", "--quiet", "--package", "synapsed", "--", "topology"]).current_dir(root);
+    let listed = crate::process::output(&mut command)?;
+    let entries = contracts::catalogue();
+    let topology = topology::topology(&listed, &entries)?;
+    let page = page::page(&entries, &topology.routes)?;
+    Ok(vec![
+        file("libs/contracts/topology.json", pretty(&serde_json::json!(topology.routes))),
+        file("deploy/topology.json", pretty(&topology.deployment)),
+        file("docs/events.md", page),
+    ])
+}
+
+// `libs/contracts/topology.json` as committed: kind → services.
+fn subscribers(root: &Path) -> Result<BTreeMap<String, Vec<String>>> {
+    let path = "libs/contracts/topology.json";
+    let text = fs::read_to_string(root.join(path)).with_context(|| format!("can't read {path}"))?;
+    serde_json::from_str(&text)
+        .with_context(|| format!("{path} is not `{{kind: [services]}}`: run `cargo xtask bless`"))
+}
+
+// Today in UTC, by the machine's clock. A clock outside jiff's range (years -9999 to 9999) reads as 1970.
+fn today() -> jiff::civil::Date {
+    let now_ms = i64::try_from(clock::Clock::system().now_ms()).unwrap_or_default();
+    let now = jiff::Timestamp::from_millisecond(now_ms).unwrap_or_default();
+    now.to_zoned(jiff::tz::TimeZone::UTC).date()
+}
+
+fn file(path: impl Into<PathBuf>, text: String) -> Generated {
+    Generated { path: path.into(), text }
+}
+
+// Indented JSON, keys sorted so that equal values are equal texts, with a line break at its end.
+fn pretty(value: &serde_json::Value) -> String {
+    let mut sorted = value.clone();
+    sorted.sort_all_objects();
+    format!("{sorted:#}\n")
+}
+
+// A name that tells an entry from all others: replies share their request's kind.
+fn name(entry: &Entry) -> String {
+    match entry.class {
+        Class::Reply => format!("{}.reply", entry.kind),
+        _ => entry.kind.to_owned(),
+    }
+}

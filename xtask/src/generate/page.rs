@@ -1,0 +1,163 @@
+//! `docs/events.md`: every kind for people.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use anyhow::{Context, Result, anyhow};
+use contracts::{Class, Entry, split_kind};
+use serde_json::Value;
+
+use super::prose::{description, fields, summary, type_name};
+
+const HEAD: &str = "# Events, requests and signals
+
+Generated from `libs/contracts` by `cargo xtask bless`; don't edit. How to add, change or retire one:
+[contracts](contracts.md). For programs: [asyncapi.json](asyncapi.json).
+
+An **event** is a durable fact: at least once, in order per key, effects once. A **request** asks one owner and gets a
+reply: at most once per try, under a deadline. A **signal** is ephemeral and addressed: best effort on the fastest path.
+Every message belongs to a tenant and carries CloudEvents 1.0 attributes; `type` is `synapse.` and the kind.
+";
+
+/// The whole page. `subscribers` is kind → services.
+///
+/// # Errors
+/// An event's own sample has no aggregate: its type and its samples disagree.
+pub(super) fn page(entries: &[Entry], subscribers: &BTreeMap<String, Vec<String>>) -> Result<String> {
+    let mut text = HEAD.to_owned();
+    let mut parts: BTreeMap<String, Value> = BTreeMap::new();
+    for (class, title, readers) in
+        [(Class::Event, "Events", "read by"), (Class::Request, "Requests", ""), (Class::Signal, "Signals", "")]
+    {
+        let mut listed: Vec<&Entry> = entries.iter().filter(|entry| entry.class == class).collect();
+        listed.sort_by_key(|entry| entry.kind);
+        write!(text, "\n## {title}\n\n| kind | what | {readers} |\n|---|---|---|\n")?;
+        for entry in &listed {
+            let readers = subscribers.get(entry.kind).map(|list| list.join(", ")).unwrap_or_default();
+            let ending = if entry.deprecation.is_some() { " *(ending)*" } else { "" };
+            let summary = summary(&(entry.schema)().to_value());
+            writeln!(
+                text,
+                "| [`{kind}`](#{anchor}){ending} | {summary} | {readers} |",
+                kind = entry.kind,
+                anchor = anchor(entry.kind)
+            )?;
+        }
+        for entry in listed {
+            kind(&mut text, entry, entries, subscribers, &mut parts).with_context(|| entry.kind)?;
+        }
+    }
+    shared_types(&mut text, &parts)?;
+    Ok(text)
+}
+
+// As mdBook and GitHub make it: dots go away.
+fn anchor(kind: &str) -> String {
+    kind.replace('.', "")
+}
+
+fn kind(
+    text: &mut String,
+    entry: &Entry,
+    entries: &[Entry],
+    subscribers: &BTreeMap<String, Vec<String>>,
+    parts: &mut BTreeMap<String, Value>,
+) -> Result<()> {
+    let schema = (entry.schema)().to_value();
+    let (owner, _, _) = split_kind(entry.kind)?;
+    let samples = (entry.samples)();
+    let sample = samples.first().context("has no sample")?;
+    write!(text, "\n### {}\n\n{}\n\n", entry.kind, description(&schema))?;
+    writeln!(text, "- Owner: `{owner}`")?;
+    if let Some(aggregate) = entry.aggregate {
+        let key = aggregate(sample).map_err(|error| anyhow!(error))?;
+        writeln!(text, "- Key: `<tenant>/{key}`")?;
+        let readers = subscribers.get(entry.kind).filter(|list| !list.is_empty());
+        writeln!(text, "- Read by: {}", readers.map_or("nobody yet".to_owned(), |list| list.join(", ")))?;
+    }
+    if let Some(ending) = entry.deprecation {
+        let (successor, link) = (ending.successor, anchor(ending.successor));
+        writeln!(text, "- **Ends {}**, announced {}; use [`{successor}`](#{link})", ending.sunset, ending.since)?;
+    }
+    table(text, &schema)?;
+    example(text, sample)?;
+    collect(parts, &schema);
+    if let Some(reply) = entries.iter().find(|other| other.class == Class::Reply && other.kind == entry.kind) {
+        replies(text, reply, parts)?;
+    }
+    Ok(())
+}
+
+fn replies(text: &mut String, reply: &Entry, parts: &mut BTreeMap<String, Value>) -> Result<()> {
+    let schema = (reply.schema)().to_value();
+    let variant = |name: &str| {
+        let members = schema["oneOf"].as_array().into_iter().flatten();
+        members.filter_map(|member| member["properties"].get(name)).map(type_name).next().unwrap_or_default()
+    };
+    writeln!(
+        text,
+        "\nAnswer: `{{\"ok\": {}}}`, `{{\"refused\": {}}}` or `{{\"failed\": Failure}}`.",
+        variant("ok"),
+        variant("refused")
+    )?;
+    for sample in (reply.samples)().iter().take(1) {
+        example(text, sample)?;
+    }
+    collect(parts, &schema);
+    Ok(())
+}
+
+fn table(text: &mut String, schema: &Value) -> Result<()> {
+    let rows = fields(schema);
+    if rows.is_empty() {
+        return Ok(());
+    }
+    text.push_str("\n| field | type | required | meaning |\n|---|---|---|---|\n");
+    for [name, kind, required, meaning] in rows {
+        writeln!(text, "| {name} | {kind} | {required} | {meaning} |")?;
+    }
+    Ok(())
+}
+
+fn example(text: &mut String, sample: &Value) -> Result<()> {
+    write!(text, "\n```json\n{sample:#}\n```\n")?;
+    Ok(())
+}
+
+fn collect(parts: &mut BTreeMap<String, Value>, schema: &Value) {
+    for (name, part) in schema["$defs"].as_object().into_iter().flatten() {
+        parts.insert(name.clone(), part.clone());
+    }
+}
+
+fn shared_types(text: &mut String, parts: &BTreeMap<String, Value>) -> Result<()> {
+    text.push_str("\n## Types they share\n");
+    for (name, part) in parts {
+        write!(text, "\n### {name}\n\n{}\n", description(part))?;
+        table(text, part)?;
+        let variants: Vec<&Value> = part["oneOf"].as_array().into_iter().flatten().collect();
+        if variants.is_empty() {
+            continue;
+        }
+        text.push_str("\n| value | fields | meaning |\n|---|---|---|\n");
+        for variant in variants {
+            let own = fields(variant);
+            let value = match variant.get("const") {
+                Some(value) => format!("`{value}`"),
+                None => variant["properties"]
+                    .as_object()
+                    .into_iter()
+                    .flatten()
+                    .find_map(|(name, schema)| schema.get("const").map(|value| format!("`{name}: {value}`")))
+                    .unwrap_or_default(),
+            };
+            let names = own.iter().filter(|row| !value.starts_with(row[0].trim_end_matches('`')));
+            let names: Vec<String> = names.map(|[name, kind, ..]| format!("{name} ({kind})")).collect();
+            writeln!(text, "| {value} | {} | {} |", names.join(", "), description(variant))?;
+        }
+        if let Some(unknown) = part["x-unknown"].as_str() {
+            writeln!(text, "\nMay grow: a reader takes a value it does not know as `{unknown}`.")?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! The developer's tools of this workspace: `cargo xtask <command>`.
+//!
+//! `tools` fetches the servers and validators the tests need, `test` runs the suites, `check` enforces the plan's
+//! arrows, sizes and bans, `bless` regenerates every generated file, `bench` measures.
+
+mod bench;
+mod bless;
+mod check;
+mod gate;
+mod generate;
+mod process;
+mod stopwatch;
+mod suites;
+mod tools;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Developer tools of this workspace.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Fetches the test servers and validators into .tools, pinned; instant when they are there.
+    Tools {
+        /// Only these (default: all).
+        names: Vec<String>,
+    },
+    /// Runs the test suites, fetching the servers they need.
+    Test {
+        /// Only these (default: all). An unknown name lists them.
+        names: Vec<String>,
+    },
+    /// Enforces crate arrows, file and function sizes, banned names and calls.
+    Check,
+    /// Regenerates schemas, documents, types and topology from the code.
+    Bless {
+        /// Writes nothing; fails when a committed file differs from what the code generates.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Measures in release against references in the same run.
+    Bench {
+        /// Only these: envelope, relay, consume, latency (default: all).
+        names: Vec<String>,
+        /// Writes the rows as JSON to this file; without a file to standard output.
+        #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
+        json: Option<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    let root = workspace_root();
+    let done = match Arguments::parse().command {
+        Command::Tools { names } if names.is_empty() => tools::fetch_all(&root),
+        Command::Tools { names } => tools::fetch(&root, &names.iter().map(String::as_str).collect::<Vec<_>>()),
+        Command::Test { names } => suites::run(&root, &names),
+        Command::Check => check::run(&root),
+        Command::Bless { check } => bless::run(&root, check),
+        Command::Bench { names, json } => bench::run(&root, &names, json.as_deref()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The workspace this binary was built in: xtask is only ever run from its own clone.
+fn workspace_root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().expect("xtask lies in the workspace's root").to_owned()
+}

@@ -1,0 +1,184 @@
+//! The test suites: `cargo xtask test` runs every one, `cargo xtask test NAME` one of them.
+//!
+//! Each fetches the tools it needs first, so a clean clone needs no set-up. A suite that ran nothing has failed.
+
+mod cargo_test;
+mod contract;
+mod deploy;
+mod manifests;
+
+use std::path::Path;
+
+use anyhow::{Result, bail, ensure};
+
+use crate::stopwatch::Stopwatch;
+use crate::tools;
+
+/// A part of the tests with a name of its own.
+struct Suite {
+    name: &'static str,
+    /// What it shows, in a few words.
+    about: &'static str,
+    /// Which of [`tools::TOOLS`] it needs.
+    needs: &'static [&'static str],
+    run: fn(&Path) -> Result<Tally>,
+}
+
+/// Every suite, in the order they run: the quick and telling ones first.
+const SUITES: &[Suite] = &[
+    Suite {
+        name: "deploy",
+        about: "compose files, Kubernetes manifests and Dockerfiles are valid, their settings exist",
+        needs: &["validators"],
+        run: deploy::run,
+    },
+    Suite {
+        name: "contract",
+        about: "goldens, the compatibility gate, generated files, AsyncAPI by its official parser",
+        needs: &["npm"],
+        run: contract::run,
+    },
+    Suite {
+        name: "unit",
+        about: "every crate's tests, with real NATS (both versions), SQS and DynamoDB servers",
+        needs: &["nats-2.9.10", "nats-2.15.1", "moto", "dynoxide", "validators"],
+        run: |root| cargo_test::run(root, &["--workspace"]),
+    },
+];
+
+/// What a suite counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+}
+
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+
+    /// Counts one check and prints its line, with the reason when it failed.
+    fn record(&mut self, what: &str, result: Result<()>) {
+        match result {
+            Ok(()) => {
+                self.passed += 1;
+                println!("ok      {what}");
+            }
+            Err(error) => {
+                self.failed += 1;
+                println!("FAILED  {what}\n{error:#}");
+            }
+        }
+    }
+}
+
+/// Runs the suites of these names (all when empty), then prints a table and the sum.
+///
+/// # Errors
+/// An unknown name, or a suite that failed; the others still run.
+pub(crate) fn run(root: &Path, names: &[String]) -> Result<()> {
+    let reports: Vec<Report> = select(SUITES, names)?.into_iter().map(|suite| suite.report(root)).collect();
+    print!("{}", table(&reports));
+    let failed: Vec<&str> = reports.iter().filter(|report| !report.ok()).map(|report| report.name).collect();
+    ensure!(failed.is_empty(), "these suites failed: {}", failed.join(", "));
+    Ok(())
+}
+
+fn select<'a>(suites: &'a [Suite], names: &[String]) -> Result<Vec<&'a Suite>> {
+    if let Some(unknown) = names.iter().find(|name| suites.iter().all(|suite| suite.name != **name)) {
+        let known: String = suites.iter().map(|suite| format!("\n  {:<10} {}", suite.name, suite.about)).collect();
+        bail!("there is no suite `{unknown}`; there are:{known}");
+    }
+    Ok(suites.iter().filter(|suite| names.is_empty() || names.iter().any(|name| name == suite.name)).collect())
+}
+
+struct Report {
+    name: &'static str,
+    tally: Tally,
+    seconds: f64,
+}
+
+impl Report {
+    fn ok(&self) -> bool {
+        self.tally.failed == 0
+    }
+}
+
+impl Suite {
+    fn report(&self, root: &Path) -> Report {
+        println!("\n== {}: {} ==", self.name, self.about);
+        let watch = Stopwatch::start();
+        let outcome = tools::fetch(root, self.needs).and_then(|()| (self.run)(root));
+        let mut tally = outcome.unwrap_or_else(|error| {
+            println!("FAILED  {}: {error:#}", self.name);
+            Tally { passed: 0, failed: 1 }
+        });
+        if tally == Tally::default() {
+            println!("FAILED  {} ran nothing", self.name);
+            tally.failed = 1;
+        }
+        Report { name: self.name, tally, seconds: watch.elapsed().as_secs_f64() }
+    }
+}
+
+fn table(reports: &[Report]) -> String {
+    let mut text = format!("\n{:<10} {:<6} {:>7} {:>7} {:>8}\n", "suite", "result", "passed", "failed", "seconds");
+    let mut sum = Tally::default();
+    for report in reports {
+        let (result, tally) = (if report.ok() { "ok" } else { "FAILED" }, report.tally);
+        let name = report.name;
+        text += &format!("{name:<10} {result:<6} {:>7} {:>7} {:>8.1}\n", tally.passed, tally.failed, report.seconds);
+        sum.add(tally);
+    }
+    text + &format!("\n{} passed, {} failed\n", sum.passed, sum.failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn suite(run: fn(&Path) -> Result<Tally>) -> Suite {
+        Suite { name: "planted", about: "a test", needs: &[], run }
+    }
+
+    fn report(run: fn(&Path) -> Result<Tally>) -> Report {
+        suite(run).report(tempfile::tempdir().unwrap().path())
+    }
+
+    #[test]
+    fn a_suite_passes_only_if_something_ran_and_nothing_failed() {
+        assert!(report(|_| Ok(Tally { passed: 3, failed: 0 })).ok());
+        assert!(!report(|_| Ok(Tally { passed: 3, failed: 1 })).ok());
+        assert!(!report(|_| Ok(Tally::default())).ok());
+        assert!(!report(|_| bail!("it did not even start")).ok());
+    }
+
+    #[test]
+    fn the_table_ends_with_the_sum() {
+        let report = |name, passed, failed| Report { name, tally: Tally { passed, failed }, seconds: 1.25 };
+        let text = table(&[report("unit", 40, 0), report("deploy", 2, 1)]);
+        assert!(text.contains("unit       ok          40       0      1.2\n"), "{text}");
+        assert!(text.contains("deploy     FAILED       2       1"), "{text}");
+        assert!(text.ends_with("\n42 passed, 1 failed\n"), "{text}");
+    }
+
+    #[test]
+    fn suites_are_chosen_by_name_and_an_unknown_one_lists_them() {
+        let suites = [suite(|_| Ok(Tally::default()))];
+        assert_eq!(select(&suites, &[]).unwrap().len(), 1);
+        assert_eq!(select(&suites, &["planted".to_owned()]).unwrap().len(), 1);
+        let error = select(&suites, &["plantd".to_owned()]).err().unwrap().to_string();
+        assert!(error.contains("no suite `plantd`") && error.contains("planted    a test"), "{error}");
+    }
+
+    #[test]
+    fn every_need_is_a_tool() {
+        for suite in SUITES {
+            for need in suite.needs {
+                assert!(tools::TOOLS.iter().any(|tool| tool.name == *need), "{}: {need}", suite.name);
+            }
+        }
+    }
+}

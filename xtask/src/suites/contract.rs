@@ -1,0 +1,37 @@
+//! The contracts: their own tests, the generated files, and those files as their official readers see them.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use super::{Tally, cargo_test};
+use crate::process::output;
+use crate::{bless, tools};
+
+const ASYNCAPI: &str = "docs/asyncapi.json";
+
+pub(super) fn run(root: &Path) -> Result<Tally> {
+    let mut tally = cargo_test::run(root, &["--package", "contracts"])?;
+    tally.add(cargo_test::run(root, &["--package", "xtask", "--", "gate::", "generate::"])?);
+    tally.record("the generated files are up to date", bless::run(root, true));
+    tally.record("docs/asyncapi.json passes @asyncapi/parser", asyncapi(root));
+    for path in bless::paths(root)?.iter().filter(|path| path.extension().is_some_and(|found| found == "ts")) {
+        tally.record(&format!("{} passes tsc --strict", path.display()), typescript(root, path));
+    }
+    Ok(tally)
+}
+
+fn asyncapi(root: &Path) -> Result<()> {
+    ensure!(root.join(ASYNCAPI).exists(), "{ASYNCAPI} is not there: `cargo xtask bless` generates it");
+    let mut node = Command::new("node");
+    node.arg(root.join("xtask/tools/npm/asyncapi.cjs")).arg(tools::home(root, "npm")).arg(root.join(ASYNCAPI));
+    output(&mut node).map(|_| ())
+}
+
+fn typescript(root: &Path, path: &Path) -> Result<()> {
+    let compiler = tools::home(root, "npm").join("node_modules/typescript/lib/tsc.js");
+    let mut node = Command::new("node");
+    node.arg(compiler).args(["--noEmit", "--strict", "--target", "es2022", "--module", "esnext"]).arg(root.join(path));
+    output(&mut node).map(|_| ()).context("the generated types don't compile")
+}
