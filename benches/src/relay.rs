@@ -4,9 +4,8 @@
 //!
 //! `relay`: each row has its own key. `relay.hot_keys`: all rows belong to 16 keys.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -100,8 +99,9 @@ impl Bench {
         let took = self.clock.monotonic().saturating_sub(started);
         stop.cancel();
         relay.await?;
-        drained.context("the relay got stuck")?;
-        ensure!(outbox.pending().await? == 0, "rows were left in the outbox");
+        let left = outbox.pending().await?;
+        drained.with_context(|| format!("the relay got stuck: {left} rows of {ROWS} are left"))?;
+        ensure!(left == 0, "{left} rows were left in the outbox");
         self.check_and_purge().await?;
         Ok(per_second(took))
     }
@@ -181,17 +181,24 @@ fn per_second(took: Duration) -> f64 {
 /// A store that says when the last row was deleted: nobody has to look for it, which would cost the relay its time.
 struct Watched {
     store: Store,
-    deleted: AtomicUsize,
+    deleted: Mutex<HashSet<String>>,
     drained: Notify,
 }
 
 impl Watched {
     fn new(store: Store) -> Arc<Self> {
-        Arc::new(Self { store, deleted: AtomicUsize::new(0), drained: Notify::new() })
+        Arc::new(Self { store, deleted: Mutex::default(), drained: Notify::new() })
     }
 
     async fn drained(&self) {
         self.drained.notified().await;
+    }
+
+    /// Notes that these rows are gone; how many are by now. A row may go twice, after it was published twice.
+    fn deleted(&self, rows: Vec<String>) -> usize {
+        let mut deleted = self.deleted.lock().unwrap_or_else(PoisonError::into_inner);
+        deleted.extend(rows);
+        deleted.len()
     }
 }
 
@@ -214,9 +221,10 @@ impl Backend for Watched {
     }
 
     async fn transact(&self, actions: Vec<Action>) -> Result<(), StoreError> {
-        let deletes = actions.iter().filter(|action| matches!(action, Action::Delete { .. })).count();
+        let deletes = actions.iter().filter(|action| matches!(action, Action::Delete { .. }));
+        let deletes: Vec<String> = deletes.map(|action| action.key().sort.clone()).collect();
         self.store.transact(actions).await?;
-        if self.deleted.fetch_add(deletes, Ordering::Relaxed) + deletes == ROWS && deletes > 0 {
+        if !deletes.is_empty() && self.deleted(deletes) == ROWS {
             self.drained.notify_one();
         }
         Ok(())

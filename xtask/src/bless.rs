@@ -28,7 +28,8 @@ pub(crate) type Generator = fn(&Path) -> Result<Vec<Generated>>;
 pub(crate) const GENERATORS: &[(&str, Generator)] = &[
     ("goldens", generate::goldens),
     ("asyncapi", generate::asyncapi),
-    ("events page", generate::events_page),
+    ("topology", generate::topology),
+    ("errors page", generate::errors_page),
     ("typescript", generate::typescript),
 ];
 

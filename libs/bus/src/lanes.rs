@@ -40,9 +40,10 @@ impl<T> Lanes<T> {
 
     /// Takes the next item that may leave and that `wanted` accepts; it is out from now on.
     pub(crate) fn take(&mut self, mut wanted: impl FnMut(&T) -> bool) -> Option<(String, u128, T)> {
-        let at = self.ready.iter().position(|key| {
-            self.lanes.get(key).and_then(Lane::head).is_some_and(|(_, item)| wanted(item))
-        })?;
+        let at = self
+            .ready
+            .iter()
+            .position(|key| self.lanes.get(key).and_then(Lane::head).is_some_and(|(_, item)| wanted(item)))?;
         let key = self.ready.remove(at)?;
         let lane = self.lanes.get_mut(&key)?;
         lane.is_ready = false;
@@ -81,8 +82,9 @@ impl<T> Lanes<T> {
     pub(crate) fn remove_waiting(&mut self, mut unwanted: impl FnMut(&T) -> bool) -> Vec<T> {
         let mut removed = Vec::new();
         for lane in self.lanes.values_mut() {
-            let (gone, kept) =
-                std::mem::take(&mut lane.waiting).into_iter().partition::<BTreeMap<_, _>, _>(|(_, item)| unwanted(item));
+            let (gone, kept) = std::mem::take(&mut lane.waiting)
+                .into_iter()
+                .partition::<BTreeMap<_, _>, _>(|(_, item)| unwanted(item));
             lane.waiting = kept;
             removed.extend(gone.into_values());
         }
@@ -103,7 +105,8 @@ impl<T> Lanes<T> {
 
     /// How many are known and not settled: those that wait and those that are out or to come again.
     pub(crate) fn unsettled(&self) -> usize {
-        let extra = |lane: &Lane<T>| usize::from(lane.out.is_some_and(|position| !lane.waiting.contains_key(&position)));
+        let extra =
+            |lane: &Lane<T>| usize::from(lane.out.is_some_and(|position| !lane.waiting.contains_key(&position)));
         self.waiting + self.lanes.values().map(extra).sum::<usize>()
     }
 

@@ -27,7 +27,7 @@ pub use backend::{
 pub use bus::{Bus, Publisher};
 pub use embedded::EmbeddedOptions;
 pub use envelope::{Envelope, Trail};
+pub use error::{BusError, BusErrorKind};
 pub use nats::NatsOptions;
 pub use sqs::SqsOptions;
-pub use error::{BusError, BusErrorKind};
 pub use typed::{Asked, Sender, serve};

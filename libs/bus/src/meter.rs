@@ -32,9 +32,7 @@ pub(crate) struct Consumed {
 
 impl Consumed {
     pub(crate) fn new(bus: &'static str, service: &str) -> Self {
-        let settled = |outcome: &'static str| {
-            counter!("bus_settled_total", "bus" => bus, "service" => service.to_owned(), "outcome" => outcome)
-        };
+        let settled = |outcome: &'static str| counter!("bus_settled_total", "bus" => bus, "service" => service.to_owned(), "outcome" => outcome);
         Self {
             delivered: counter!("bus_delivered_total", "bus" => bus, "service" => service.to_owned()),
             redelivered: counter!("bus_redelivered_total", "bus" => bus, "service" => service.to_owned()),

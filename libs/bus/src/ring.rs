@@ -27,7 +27,13 @@ impl Ring {
     /// At most `capacity` wait, at least one.
     pub(crate) fn new(capacity: usize, dropped: Counter) -> Arc<Self> {
         let capacity = capacity.max(1);
-        Arc::new(Self { state: Mutex::default(), filled: Notify::new(), capacity, dropped, closed: CancellationToken::new() })
+        Arc::new(Self {
+            state: Mutex::default(),
+            filled: Notify::new(),
+            capacity,
+            dropped,
+            closed: CancellationToken::new(),
+        })
     }
 
     /// Adds one; `false` when nobody reads any more.

@@ -114,9 +114,7 @@ fn is_noncharacter(c: char) -> bool {
 /// it is left out in both directions.
 fn is_traceparent(value: &str) -> bool {
     let bytes = value.as_bytes();
-    let hex = |range: std::ops::Range<usize>| {
-        bytes[range].iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    };
+    let hex = |range: std::ops::Range<usize>| bytes[range].iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     bytes.len() >= 55
         && (bytes.len() == 55 || (bytes[55] == b'-' && &bytes[..2] != b"00"))
         && (bytes[2], bytes[35], bytes[52]) == (b'-', b'-', b'-')
@@ -250,8 +248,14 @@ fn timestamp(attribute: &str, value: &str) -> Result<u64, String> {
 fn json_content(value: &str) -> Result<(), String> {
     let media = value.split(';').next().unwrap_or_default().trim();
     let is_json = media.eq_ignore_ascii_case("application/json")
-        || media.len() > 5 && media.is_char_boundary(media.len() - 5) && media[media.len() - 5..].eq_ignore_ascii_case("+json");
-    if is_json { Ok(()) } else { Err(format!("datacontenttype: {:?}; payloads are JSON (application/json)", short(value))) }
+        || media.len() > 5
+            && media.is_char_boundary(media.len() - 5)
+            && media[media.len() - 5..].eq_ignore_ascii_case("+json");
+    if is_json {
+        Ok(())
+    } else {
+        Err(format!("datacontenttype: {:?}; payloads are JSON (application/json)", short(value)))
+    }
 }
 
 /// As much of a bad value as an error message should carry.

@@ -1,4 +1,4 @@
-//! One try of one event: what is known of it, its handler, its commit, or what its failure leads to.
+//! One try of one event: what is known of it, its handler, its commit. What else it may come to: `aftermath.rs`.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -7,11 +7,10 @@ use bus::Envelope;
 use futures::FutureExt;
 use store::{Action, Condition, Item, StoreError, StoreErrorKind};
 
-use crate::gate::{self, Gate};
+use crate::gate::Gate;
 use crate::inbox::{Entry, State};
 use crate::lease::millis;
-use crate::letter::{DeadLetter, Reason, Standing};
-use crate::retry::full_jitter;
+use crate::letter::{Reason, Standing};
 use crate::worker::Worker;
 use crate::{Effects, Failure, Order, Step, Subscription, Unit, keys};
 
@@ -22,7 +21,7 @@ pub(crate) struct Task<'a> {
     pub(crate) gate: Gate,
     /// A dead letter of a kind that nobody handles any more.
     pub(crate) unsubscribed: bool,
-    entry: Entry,
+    pub(crate) entry: Entry,
     /// Whether the record must be read first. A first delivery skips it: its commit finds out.
     look: bool,
     /// Whether the key's marker must be read first.
@@ -89,7 +88,7 @@ impl<'a> Task<'a> {
     }
 
     /// Somebody else wrote the record, the watermark or the key's marker.
-    fn overtaken(&mut self) -> Turn {
+    pub(crate) fn overtaken(&mut self) -> Turn {
         if !self.gate.is_open() {
             return Turn::Over(Outcome::Moved);
         }
@@ -155,9 +154,7 @@ impl Worker {
             }
             let now_ms = self.core.clock.now_ms();
             let until_ms = record.until_ms.unwrap_or(0);
-            if record.state == State::Claimed
-                && until_ms > now_ms
-                && record.owner.as_deref() != Some(&self.core.owner)
+            if record.state == State::Claimed && until_ms > now_ms && record.owner.as_deref() != Some(&self.core.owner)
             {
                 task.look_again();
                 return Ok(Some(Turn::Wait(Duration::from_millis(until_ms - now_ms))));
@@ -194,7 +191,10 @@ impl Worker {
     /// Runs the handler within its time, and keeps the claim alive meanwhile.
     async fn handle(&self, task: &Task<'_>) -> Ran {
         if task.unsubscribed {
-            return Ran::Badly(Failure::Permanent(format!("{}: nobody here subscribes to it any more", task.envelope.kind)));
+            return Ran::Badly(Failure::Permanent(format!(
+                "{}: nobody here subscribes to it any more",
+                task.envelope.kind
+            )));
         }
         let limit = task.subscription.retry.attempt_timeout;
         let run = async {
@@ -265,116 +265,7 @@ impl Worker {
         }
     }
 
-    async fn fail(&self, task: &mut Task<'_>, failure: Failure) -> Result<Turn, StoreError> {
-        let policy = task.subscription.retry;
-        let attempts = task.entry.attempts().saturating_add(1);
-        let error = failure.to_string();
-        let reason = match failure {
-            Failure::Permanent(_) => Some(Reason::Permanent),
-            Failure::Poison(_) => Some(Reason::Poison),
-            Failure::Transient(_) | Failure::Throttled(..) if attempts >= policy.max_attempts => Some(Reason::Exhausted),
-            Failure::Transient(_) | Failure::Throttled(..) => None,
-        };
-        if let Some(reason) = reason {
-            return self.bury(task, reason, &error, attempts).await;
-        }
-        let record = task.entry.record(State::Failed, attempts, error.clone());
-        let mut actions = vec![task.entry.put(&record, self.expires_at_ms())];
-        actions.extend(task.gate.tried());
-        match self.core.store.transact(actions).await {
-            Ok(()) => {}
-            Err(error) if error.conflict().is_some() => return Ok(task.overtaken()),
-            Err(error) => return Err(error),
-        }
-        task.entry.token = Some(task.entry.token.map_or(1, |token| token + 1));
-        task.entry.record = Some(record);
-        tracing::info!(event.id = %task.envelope.id, kind = task.subscription.kind, attempts, %error, "to be tried again");
-        metrics::counter!("inbox_retries_total", "kind" => task.subscription.kind).increment(1);
-        let jitter = Duration::from_millis(full_jitter(policy.initial, policy.max, attempts, &self.core.entropy));
-        let wait = if self.budget.spend() { jitter } else { policy.max };
-        Ok(Turn::Wait(match failure {
-            Failure::Throttled(asked, _) => asked.min(self.options.throttle_max).max(wait),
-            _ => wait,
-        }))
-    }
-
-    /// Dead letter, record and the key's marker in one transaction.
-    async fn bury(&self, task: &mut Task<'_>, reason: Reason, error: &str, attempts: u32) -> Result<Turn, StoreError> {
-        let mut letter = self.letter(task, reason, error);
-        letter.attempts = attempts;
-        let record = task.entry.record(State::Dead, attempts, letter.error.clone());
-        let mut actions = vec![task.entry.put(&record, self.expires_at_ms())];
-        actions.extend(task.gate.buried(task.envelope, letter));
-        match self.core.store.transact(actions).await {
-            Ok(()) => {
-                tracing::error!(event.id = %task.envelope.id, kind = task.subscription.kind, key = task.envelope.key,
-                    reason = reason.name(), error, "a dead letter; later events of its key wait behind it");
-                Ok(Turn::Over(Outcome::Dead(reason)))
-            }
-            Err(error) if error.conflict().is_some() => Ok(task.overtaken()),
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn park(&self, task: &mut Task<'_>, standing: &Standing) -> Result<Turn, StoreError> {
-        let error = format!("waits behind dead letter {}", standing.marker.blocking);
-        let mut letter = self.letter(task, Reason::Parked, &error);
-        letter.behind = Some(standing.marker.blocking.clone());
-        let record = task.entry.record(State::Parked, task.entry.attempts(), error);
-        let mut actions = vec![task.entry.put(&record, self.expires_at_ms())];
-        actions.extend(gate::parked(standing, task.envelope, &letter));
-        match self.core.store.transact(actions).await {
-            Ok(()) => Ok(Turn::Over(Outcome::Parked)),
-            Err(error) if error.conflict().is_some() => Ok(task.overtaken()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The same id with another payload: kept beside, never handled, never silent.
-    async fn conflict(&self, task: &Task<'_>) -> Result<Turn, StoreError> {
-        let error = "the same id came before with another payload; its publisher must give each event its own id";
-        let letter = self.letter(task, Reason::Conflict, error);
-        let at = keys::aside(&keys::digest(&format!("{}#{}", task.entry.at, task.entry.hash)));
-        match self.core.store.transact(vec![letter.put(at, None)]).await {
-            Ok(()) => tracing::error!(event.id = %task.envelope.id, source = task.envelope.source, error),
-            // It was set aside before.
-            Err(error) if error.conflict().is_some() => {}
-            Err(error) => return Err(error),
-        }
-        Ok(Turn::Over(Outcome::Dead(Reason::Conflict)))
-    }
-
-    async fn stale(&self, task: &mut Task<'_>) -> Result<Turn, StoreError> {
-        if !task.gate.is_open() {
-            return self.pass_stale(task).await;
-        }
-        if task.entry.token.is_none() {
-            task.entry.load(&self.core.store).await?;
-            if task.entry.is_conflict() {
-                return self.conflict(task).await;
-            }
-        }
-        Ok(Turn::Over(Outcome::Stale))
-    }
-
-    async fn pass_stale(&self, task: &mut Task<'_>) -> Result<Turn, StoreError> {
-        let record = task.entry.record(State::Done, task.entry.attempts(), "stale".to_owned());
-        let mut actions = vec![task.entry.put(&record, self.expires_at_ms())];
-        actions.extend(task.gate.passed());
-        match self.core.store.transact(actions).await {
-            Ok(()) => Ok(Turn::Over(Outcome::Stale)),
-            Err(error) if error.conflict().is_some() => Ok(task.overtaken()),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn letter(&self, task: &Task<'_>, reason: Reason, error: &str) -> DeadLetter {
-        let mut letter = DeadLetter::new(&self.core.entropy, self.core.clock.now_ms(), reason, error);
-        letter.envelope = Some(task.envelope.clone());
-        letter
-    }
-
-    fn expires_at_ms(&self) -> u64 {
+    pub(crate) fn expires_at_ms(&self) -> u64 {
         self.core.clock.now_ms().saturating_add(millis(self.options.inbox_retention))
     }
 }

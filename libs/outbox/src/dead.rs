@@ -3,10 +3,10 @@ use std::sync::Arc;
 use store::{Action, Condition, Cursor, Item, Query, Range, StoreError, StoreErrorKind, limits};
 
 use crate::inbox::{Entry, State};
+use crate::lease::millis;
 use crate::letter::{DeadLetter, Marker, Standing};
 use crate::outbox::Core;
 use crate::{ConsumeOptions, keys};
-use crate::lease::millis;
 
 /// Letters of one key that a plan shows.
 const SHOWN_MAX: u32 = 1_000;

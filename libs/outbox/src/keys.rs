@@ -56,9 +56,9 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 /// The shard of an ordering key: FNV-1a (64 bit), which never changes between versions of the compiler.
 pub(crate) fn shard(key: &str, shards: u32) -> u32 {
-    let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = key
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     // Below `shards`, so it fits.
     u32::try_from(hash % u64::from(shards.max(1))).unwrap_or(0)
 }

@@ -6,6 +6,7 @@
 //!
 //! The key layout stands in `keys.rs`, the guarantees and what to tune in the README.
 
+mod aftermath;
 mod attempt;
 mod consume;
 mod dead;

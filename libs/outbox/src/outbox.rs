@@ -167,7 +167,11 @@ impl Core {
             let key = format!("{}/{}", fact.tenant, fact.aggregate);
             let row = keys::row(self.options.shards, &key, fact.sequence, fact.kind);
             if keys::key_of_row(&row.sort).len() > keys::KEY_BYTES_MAX {
-                return Err(invalid(format!("{}.key: longer than {} bytes; shorten it", fact.kind, keys::KEY_BYTES_MAX)));
+                return Err(invalid(format!(
+                    "{}.key: longer than {} bytes; shorten it",
+                    fact.kind,
+                    keys::KEY_BYTES_MAX
+                )));
             }
             if fact.data.len() > DATA_BYTES_MAX {
                 return Err(invalid(format!(

@@ -6,10 +6,12 @@
 //! - A delete checks the lease's fencing token. One that lost the lease deletes nothing, and what it published twice
 //!   the inboxes drop.
 
+mod delete;
 mod flight;
+mod pause;
 mod scan;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,25 +19,20 @@ use bus::BusError;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use store::{Action, Condition, Item, Key, Page, StoreError};
+use store::{Item, Key, Page, StoreError};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::lease::{Hold, Lease, millis};
 use crate::outbox::{Core, RelayError};
-use crate::retry::full_jitter;
 use crate::stored::{StoredEnvelope, read};
 use crate::{Step, keys};
-use flight::{Flight, Rest, Row};
+use flight::{Flight, Row};
+use pause::Rest;
 use scan::Scan;
 
-/// Rows of one delete: a transaction takes 100 actions, one of them checks the lease.
-const DELETE_MAX: usize = 99;
-/// Keys that may wait after failures of their own; beyond that the whole shard waits.
-const RESTS_MAX: usize = 10_000;
-
-type Key1 = Arc<str>;
-type Sent = (Key1, usize, Result<(), BusError>);
+type RowKey = Arc<str>;
+type Sent = (RowKey, usize, Result<(), BusError>);
 type Deleted = (Vec<Row>, Result<(), StoreError>);
 
 pub(crate) struct Shard {
@@ -49,7 +46,9 @@ pub(crate) struct Shard {
     scan: Scan,
     /// At most one.
     reading: FuturesUnordered<BoxFuture<'static, Result<Read, StoreError>>>,
-    flights: HashMap<Key1, Flight>,
+    flights: HashMap<RowKey, Flight>,
+    /// Keys that landed while a read was under way: it may bring rows of theirs that are gone. At most the window.
+    landed: HashSet<RowKey>,
     /// Rows in `flights` that are not deleted yet.
     unsettled: usize,
     sending: FuturesUnordered<BoxFuture<'static, Sent>>,
@@ -57,7 +56,7 @@ pub(crate) struct Shard {
     deleting: FuturesUnordered<BoxFuture<'static, Deleted>>,
     deletes_max: usize,
     /// Keys that wait after a failure.
-    rests: HashMap<Key1, Rest>,
+    rests: HashMap<RowKey, Rest>,
     /// The whole shard waits after a failure, or for another's lease.
     pause: Rest,
     next_sweep_ms: u64,
@@ -91,6 +90,7 @@ impl Shard {
             scan: Scan::new(),
             reading: FuturesUnordered::new(),
             flights: HashMap::new(),
+            landed: HashSet::new(),
             unsettled: 0,
             sending: FuturesUnordered::new(),
             settled: Vec::new(),
@@ -186,11 +186,12 @@ impl Shard {
     }
 
     fn on_read(&mut self, read: Result<Read, StoreError>) {
+        let landed = std::mem::take(&mut self.landed);
         match read {
             Ok(Read::Page(token, page)) => {
                 self.token = token;
                 self.pause = Rest::default();
-                self.publish(page);
+                self.publish(page, &landed);
             }
             // Looked at again by a sweep or when somebody commits here.
             Ok(Read::Foreign(wait)) => {
@@ -207,22 +208,26 @@ impl Shard {
         }
     }
 
-    fn publish(&mut self, page: Page) {
+    fn publish(&mut self, page: Page, landed: &HashSet<RowKey>) {
         let options = &self.core.options;
         let room = options.in_flight.saturating_sub(self.unsettled);
         let (flights, rests) = (&self.flights, &self.rests);
-        let busy = |key: &str| flights.contains_key(key) || rests.get(key).is_some_and(|rest| rest.until_ms > 0);
+        let busy = |key: &str| {
+            flights.contains_key(key) || landed.contains(key) || rests.get(key).is_some_and(|rest| rest.until_ms > 0)
+        };
         let chosen = self.scan.choose(page, room, options.in_flight_per_key, busy);
         for key in &chosen.passed_over {
             if let Some(flight) = self.flights.get_mut(key.as_str()) {
                 flight.more = true;
+            } else if landed.contains(key.as_str()) {
+                self.scan.again();
             }
         }
         let mut rows = Vec::with_capacity(chosen.rows.len());
         let mut batch = Vec::with_capacity(chosen.rows.len());
-        let mut broken: Option<Key1> = None;
+        let mut broken: Option<RowKey> = None;
         for item in chosen.rows {
-            let key: Key1 = keys::key_of_row(&item.key.sort).into();
+            let key: RowKey = keys::key_of_row(&item.key.sort).into();
             if broken.as_ref() == Some(&key) {
                 continue;
             }
@@ -243,7 +248,7 @@ impl Shard {
         }
     }
 
-    fn send(&mut self, rows: Vec<(Key1, Item)>, batch: Vec<bus::Envelope>) {
+    fn send(&mut self, rows: Vec<(RowKey, Item)>, batch: Vec<bus::Envelope>) {
         let sends = self.core.bus.publisher().publish(batch);
         debug_assert_eq!(sends.len(), rows.len(), "one future per envelope");
         for ((key, item), send) in rows.into_iter().zip(sends) {
@@ -274,53 +279,15 @@ impl Shard {
         self.land(&key);
     }
 
-    fn start_deletes(&mut self) {
-        while !self.settled.is_empty() && self.deleting.len() < self.deletes_max {
-            // A few rows wait for company while another delete runs: fewer transactions.
-            if self.settled.len() < DELETE_MAX && !self.deleting.is_empty() && !self.sending.is_empty() {
-                return;
-            }
-            let rows: Vec<Row> = self.settled.drain(..self.settled.len().min(DELETE_MAX)).collect();
-            let mut actions = vec![Lease::check(&self.lease_key, self.token)];
-            actions.extend(rows.iter().map(|row| Action::Delete { key: row.at.clone(), condition: Condition::Any }));
-            self.core.step(Step::AfterPublishBeforeDelete);
-            let store = self.core.store.clone();
-            self.deleting.push(
-                async move {
-                    let result = store.transact(actions).await;
-                    (rows, result)
-                }
-                .boxed(),
-            );
-        }
-    }
-
-    fn on_deleted(&mut self, (rows, result): Deleted) {
-        let gone = result.is_ok();
-        if let Err(error) = result {
-            // The rows stay and will be published once more; by whoever holds the lease now, if it was lost.
-            tracing::warn!(shard = self.number, rows = rows.len(), %error, "published rows could not be deleted");
-            metrics::counter!("outbox_delete_failures_total").increment(1);
-            self.lost |= error.conflict().is_some();
-            self.pause_shard();
-            self.trouble.get_or_insert(error.into());
-        } else {
-            self.published += rows.len();
-        }
-        for row in rows {
-            if let Some(flight) = self.flights.get_mut(&row.key) {
-                flight.deleted(gone);
-                self.land(&row.key);
-            }
-        }
-    }
-
     /// Takes a key whose rows are all settled one way or the other out of the air.
-    fn land(&mut self, key: &Key1) {
+    fn land(&mut self, key: &RowKey) {
         let Some(flight) = self.flights.get(key).filter(|flight| flight.is_over()) else { return };
         self.unsettled -= flight.len();
         let (failed, more) = (flight.failed, flight.more);
         self.flights.remove(key);
+        if !self.reading.is_empty() {
+            self.landed.insert(Arc::clone(key));
+        }
         if failed {
             self.rest(key);
         } else {
@@ -332,52 +299,13 @@ impl Shard {
     }
 
     /// The rows before it are published first; then its key waits until somebody mends or removes it.
-    fn on_unreadable(&mut self, key: &Key1, is_first: bool, item: &Item, error: StoreError) {
+    fn on_unreadable(&mut self, key: &RowKey, is_first: bool, item: &Item, error: StoreError) {
         tracing::error!(row = %item.key, %error, "an outbox row can't be read; its key waits until it is mended");
         metrics::counter!("outbox_publish_failures_total").increment(1);
         self.trouble.get_or_insert(error.into());
         if is_first {
             self.rest(key);
         } else {
-            self.scan.again();
-        }
-    }
-
-    fn rest(&mut self, key: &Key1) {
-        if !self.core.bus.is_connected() || self.rests.len() >= RESTS_MAX {
-            return self.pause_shard();
-        }
-        let rest = self.rests.entry(Arc::clone(key)).or_default();
-        rest.start(self.core.clock.now_ms(), self.core.options.retry, &self.core.entropy);
-    }
-
-    fn pause_shard(&mut self) {
-        self.pause.start(self.core.clock.now_ms(), self.core.options.retry, &self.core.entropy);
-        self.scan.again();
-    }
-
-    fn time_to_next(&self) -> Duration {
-        let rests = self.rests.values().map(|rest| rest.until_ms).filter(|until_ms| *until_ms > 0).min();
-        let pause = Some(self.pause.until_ms).filter(|until_ms| *until_ms > 0);
-        let next_ms = [Some(self.next_sweep_ms), rests, pause].into_iter().flatten().min().unwrap_or(self.next_sweep_ms);
-        Duration::from_millis(next_ms.saturating_sub(self.core.clock.now_ms()))
-    }
-
-    /// Sweeps, and lets those go on whose wait is over.
-    fn on_time(&mut self) {
-        let now_ms = self.core.clock.now_ms();
-        if self.next_sweep_ms <= now_ms {
-            // Those that were let go on before and are not in the air have nothing left here.
-            self.rests.retain(|key, rest| rest.until_ms > 0 || self.flights.contains_key(key));
-        }
-        for rest in self.rests.values_mut().chain([&mut self.pause]) {
-            if rest.until_ms > 0 && rest.until_ms <= now_ms {
-                rest.until_ms = 0;
-                self.scan.again();
-            }
-        }
-        if self.next_sweep_ms <= now_ms {
-            self.next_sweep_ms = now_ms.saturating_add(millis(self.core.options.sweep_interval));
             self.scan.again();
         }
     }

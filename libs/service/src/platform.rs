@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth::ProofRules;
-use bus::{Asked, Bus, EmbeddedOptions, Envelope, NatsOptions, Sender};
+use bus::{Asked, Bus, EmbeddedOptions, Envelope, NatsOptions, Sender, SqsOptions};
 use clock::{Clock, Entropy};
 use contracts::{NodeId, Request, TenantId};
 use outbox::{ConsumeOptions, Consumer, Outbox, Subscription};
@@ -33,7 +33,9 @@ pub struct Host {
     pub lifecycle: Lifecycle,
     /// What readiness depends on.
     pub health: Health,
-    /// The relays end after everything else: what others commit while stopping still goes out.
+    /// Whoever answers requests ends after those who may still ask while they stop.
+    answering: Lifecycle,
+    /// The relays end last: what others commit while stopping still goes out.
     relays: Lifecycle,
 }
 
@@ -60,6 +62,7 @@ pub struct Platform {
     pub lifecycle: Lifecycle,
     /// What readiness depends on.
     pub health: Health,
+    answering: Lifecycle,
     consume: ConsumeOptions,
 }
 
@@ -78,6 +81,9 @@ pub const PROOF_ISSUER: &str = "synapse/subscription";
 /// `aud` of subscription proofs.
 pub const PROOF_AUDIENCE: &str = "synapse";
 
+/// How long the bus may take to hand over what was settled and sent.
+const BUS_DRAIN: Duration = Duration::from_secs(1);
+
 impl Host {
     /// Connects the bus that the configuration names.
     ///
@@ -87,7 +93,7 @@ impl Host {
         let bus = match config.bus_target() {
             Some(BusTarget::Embedded) => Bus::embedded(EmbeddedOptions::default(), clock.clone()),
             Some(BusTarget::Nats(url)) => Bus::nats(nats_options(url), clock.clone()).await?,
-            Some(BusTarget::Sqs) => anyhow::bail!("SQS TEMPORARY"),
+            Some(BusTarget::Sqs) => Bus::sqs(sqs_options(&config), clock.clone()).await?,
             None => anyhow::bail!("bus: {:?} names no bus", config.bus),
         };
         Ok(Self::on(config, bus, clock, entropy))
@@ -101,8 +107,8 @@ impl Host {
             let connected = connected.is_connected();
             async move { if connected { Ok(()) } else { Err("not connected".to_owned()) } }
         });
-        let (lifecycle, relays) = (Lifecycle::new(clock.clone()), Lifecycle::new(clock.clone()));
-        Self { config, clock, entropy, bus, lifecycle, relays, health }
+        let [lifecycle, answering, relays] = std::array::from_fn(|_| Lifecycle::new(clock.clone()));
+        Self { config, clock, entropy, bus, lifecycle, answering, relays, health }
     }
 
     /// Opens a service's own store and starts its relay.
@@ -134,6 +140,7 @@ impl Host {
             outbox,
             lifecycle: self.lifecycle.clone(),
             health: self.health.clone(),
+            answering: self.answering.clone(),
             consume,
         })
     }
@@ -153,24 +160,27 @@ impl Host {
                     Some(endpoint) => DynamoOptions::emulator(endpoint, table),
                     None => DynamoOptions::table(table),
                 };
-                let options = DynamoOptions { create_table: self.config.create_resources, ..options };
+                let options = DynamoOptions { create_table: self.config.create_resources, region: Some(self.config.aws_region.clone()), ..options };
                 Ok(Store::dynamo(options, self.clock.clone()).await?)
             }
             None => anyhow::bail!("store: {:?} names no store", self.config.store),
         }
     }
 
-    /// Ends everything in order: readiness, then the services' tasks, then relays, then the bus. What is not done in
-    /// the configured time is left; the outbox holds it.
+    /// Ends everything in order: readiness, then the services' tasks, then the answering of requests, then relays, then
+    /// the bus. Each of these has `drain_ms`; what is not done then is left, and the outbox holds it.
     pub async fn drain(&self) {
         self.health.drain();
         let limit = Duration::from_millis(self.config.common.drain_ms);
-        let mut late = self.lifecycle.shutdown(limit).await;
-        late.extend(self.relays.shutdown(limit).await);
+        let mut late = Vec::new();
+        for stage in [&self.lifecycle, &self.answering, &self.relays] {
+            late.extend(stage.shutdown(limit).await);
+        }
         if !late.is_empty() {
             tracing::warn!(tasks = ?late, "these did not end in time");
         }
-        self.bus.drain(limit).await;
+        // Whoever could settle something has ended; only what is on its way to the broker may need a moment.
+        self.bus.drain(limit.min(BUS_DRAIN)).await;
     }
 }
 
@@ -197,6 +207,16 @@ fn nats_options(url: String) -> NatsOptions {
     NatsOptions { url, ..NatsOptions::default() }
 }
 
+fn sqs_options(config: &PlatformConfig) -> SqsOptions {
+    let options = if config.sqs_endpoint.is_empty() {
+        SqsOptions { create_queues: config.create_resources, ..SqsOptions::default() }
+    } else {
+        SqsOptions::emulator(config.sqs_endpoint.clone())
+    };
+    let region = Some(config.aws_region.clone());
+    SqsOptions { region, nats: nats_options(config.nats_url.clone()), ..options }
+}
+
 impl Platform {
     /// Serves requests of `R` with `handler` on `state`, at most `max_in_flight` at once. Once this returns, requests
     /// are taken in.
@@ -215,9 +235,9 @@ impl Platform {
             let handling = handler(Arc::clone(&state), asked, request);
             async move { answer(handling.await) }
         };
-        let (clock, stop) = (self.clock.clone(), self.lifecycle.token());
+        let (clock, stop) = (self.clock.clone(), self.answering.token());
         let serving = bus::serve::<R, _, _>(&self.bus, self.service, clock, max_in_flight, stop, respond).await?;
-        self.lifecycle.spawn(format!("{}.serve.{}", self.service, R::KIND), serving);
+        self.answering.spawn(format!("{}.serve.{}", self.service, R::KIND), serving);
         Ok(())
     }
 

@@ -67,9 +67,9 @@ impl ProofBook {
         let book = Arc::new(Self { verifier, platform: platform.clone(), last_refresh: Mutex::new(None) });
         book.load().await?;
         let mut told = platform.bus.listen(EntitlementLostV1::KIND, Some(EVERYBODY), None, SIGNAL_BUFFER).await?;
-        let listener = Arc::clone(&book);
+        let (listener, stop) = (Arc::clone(&book), platform.lifecycle.token());
         platform.lifecycle.spawn("proofs.listen", async move {
-            while let Some(envelope) = told.next().await {
+            while let Some(Some(envelope)) = stop.run_until_cancelled(told.next()).await {
                 if let Ok(lost) = serde_json::from_slice::<EntitlementLostV1>(&envelope.data) {
                     listener.verifier.revoke(&revocation(lost), listener.platform.clock.now_ms());
                 }

@@ -74,6 +74,7 @@ pub struct StripeConfig {
 pub struct ProofConfig {
     pub ttl_ms: u64,
     pub renewal_leeway_ms: u64,
+    pub refresh_wait_ms: u64,
     pub rotation_interval_ms: u64,
     pub publish_ahead_ms: u64,
     pub check_interval_ms: u64,
@@ -89,6 +90,7 @@ impl Validate for Config {
         let proofs = &self.proofs;
         checks.range("proofs.ttl_ms", proofs.ttl_ms, 10_000..=3_600_000);
         checks.range("proofs.renewal_leeway_ms", proofs.renewal_leeway_ms, 0..=86_400_000);
+        checks.range("proofs.refresh_wait_ms", proofs.refresh_wait_ms, 0..=60_000);
         checks.range("proofs.rotation_interval_ms", proofs.rotation_interval_ms, 60_000..=7_776_000_000);
         checks.range("proofs.publish_ahead_ms", proofs.publish_ahead_ms, 1_000..=86_400_000);
         checks.range("proofs.check_interval_ms", proofs.check_interval_ms, 100..=3_600_000);
@@ -144,7 +146,9 @@ impl StripeConfig {
         checks.range("stripe.fetch_spacing_ms", self.fetch_spacing_ms, 0..=60_000);
         checks.range("stripe.fetch_memory", self.fetch_memory, 16..=1_000_000);
         let breaker = self.breaker.problems().into_iter();
-        checks.extend(breaker.map(|problem| ConfigProblem { key: format!("stripe.{}", problem.key), ..problem }).collect());
+        checks.extend(
+            breaker.map(|problem| ConfigProblem { key: format!("stripe.{}", problem.key), ..problem }).collect(),
+        );
     }
 }
 

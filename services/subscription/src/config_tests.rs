@@ -34,8 +34,14 @@ fn every_problem_is_named_at_once() {
     assert_eq!(
         keys(&bad),
         [
-            "plans[1].name", "plans[1].price_id", "plans[1].grace_ms", "plans[2].name", "plans[2].price_id",
-            "stripe.base_url", "stripe.concurrency", "proofs.publish_ahead_ms",
+            "plans[1].name",
+            "plans[1].price_id",
+            "plans[1].grace_ms",
+            "plans[2].name",
+            "plans[2].price_id",
+            "stripe.base_url",
+            "stripe.concurrency",
+            "proofs.publish_ahead_ms",
         ]
     );
     bad.plans.clear();
@@ -46,8 +52,14 @@ fn every_problem_is_named_at_once() {
 fn live_keys_stay_out_of_development_and_test_keys_out_of_production() {
     let with = |key: &str| StripeConfig { secret_key: Secret::new(key), ..config().stripe };
     for (key, development, production) in [
-        ("sk_test_1", true, false), ("rk_test_1", true, false), ("sk_live_1", false, true), ("rk_live_1", false, true),
-        ("pk_test_1", false, false), ("whsec_1", false, false), ("", false, false), ("sk_test_1\n", false, false),
+        ("sk_test_1", true, false),
+        ("rk_test_1", true, false),
+        ("sk_live_1", false, true),
+        ("rk_live_1", false, true),
+        ("pk_test_1", false, false),
+        ("whsec_1", false, false),
+        ("", false, false),
+        ("sk_test_1\n", false, false),
     ] {
         assert_eq!(check_key(&with(key), Mode::Development).is_ok(), development, "{key}");
         assert_eq!(check_key(&with(key), Mode::Production).is_ok(), production, "{key}");

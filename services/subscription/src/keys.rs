@@ -70,7 +70,8 @@ fn due(keys: &[Times], now_ms: u64, config: &ProofConfig) -> Option<Times> {
     let successor_from_ms = current.use_from_ms.saturating_add(config.rotation_interval_ms);
     let is_due = successor_from_ms.saturating_sub(config.publish_ahead_ms) <= now_ms;
     let has_successor = keys.iter().any(|key| key.use_from_ms > now_ms);
-    (is_due && !has_successor).then(|| starting_at(successor_from_ms.max(now_ms.saturating_add(config.publish_ahead_ms))))
+    (is_due && !has_successor)
+        .then(|| starting_at(successor_from_ms.max(now_ms.saturating_add(config.publish_ahead_ms))))
 }
 
 /// Whether a key may sign now and its proofs live as long as they should.

@@ -35,6 +35,7 @@ use std::time::Duration;
 
 use axum::Router;
 use service::Platform;
+use service::config::rotate;
 
 use crate::commands::{create, get, list_proof_keys, verify};
 use crate::keys::Keys;
@@ -47,6 +48,9 @@ pub const NAME: &str = "subscription";
 
 /// Every setting and its default.
 pub const DEFAULTS: &str = include_str!("../config.toml");
+
+/// How often the file of Stripe's key is read again.
+const SECRET_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Starts the subscription service: makes its first proof key, reads hints, serves its requests, rotates keys. It has
 /// no public HTTP.
@@ -74,6 +78,11 @@ pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router>
     platform.serve(&service, max, list_proof_keys::list_proof_keys).await?;
     let keeper = Arc::clone(&service);
     platform.lifecycle.spawn("subscription.keys", async move { keeper.keep_keys().await });
+    let secrets = vec![("stripe.secret_key", service.config.stripe.secret_key.clone())];
+    let (stop, rotating) = (platform.lifecycle.token(), rotate(secrets, SECRET_INTERVAL, platform.clock.clone()));
+    platform.lifecycle.spawn("subscription.secrets", async move {
+        stop.run_until_cancelled(rotating).await;
+    });
     Ok(Router::new())
 }
 

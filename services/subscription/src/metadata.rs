@@ -35,7 +35,9 @@ pub(crate) fn violations(metadata: &BTreeMap<String, String>) -> Vec<String> {
         }
         let chars = key.chars().count();
         if chars > MAX_KEY_CHARS {
-            found.push(format!("metadata.{shown}…: the key has {chars} characters; at most {MAX_KEY_CHARS}, shorten it"));
+            found.push(format!(
+                "metadata.{shown}…: the key has {chars} characters; at most {MAX_KEY_CHARS}, shorten it"
+            ));
         }
         if key.contains(['[', ']']) {
             found.push(format!("metadata.{shown}: the key has square brackets, which Stripe refuses; remove them"));
@@ -48,7 +50,9 @@ pub(crate) fn violations(metadata: &BTreeMap<String, String>) -> Vec<String> {
         }
         let chars = value.chars().count();
         if chars > MAX_VALUE_CHARS {
-            found.push(format!("metadata.{shown}: the value has {chars} characters; at most {MAX_VALUE_CHARS}, shorten it"));
+            found.push(format!(
+                "metadata.{shown}: the value has {chars} characters; at most {MAX_VALUE_CHARS}, shorten it"
+            ));
         }
         // Stripe takes an empty value for "remove this key": the pair would silently be lost.
         if value.is_empty() {

@@ -58,7 +58,15 @@ mod tests {
     use super::*;
 
     const ALL: [&str; 9] = [
-        "incomplete", "incomplete_expired", "trialing", "active", "past_due", "unpaid", "paused", "canceled", "frozen",
+        "incomplete",
+        "incomplete_expired",
+        "trialing",
+        "active",
+        "past_due",
+        "unpaid",
+        "paused",
+        "canceled",
+        "frozen",
     ];
 
     #[test]
@@ -73,11 +81,23 @@ mod tests {
     #[test]
     fn the_machine_has_exactly_the_arrows_of_the_table() {
         let table = [
-            ("incomplete", "active"), ("incomplete", "incomplete_expired"),
-            ("trialing", "active"), ("trialing", "past_due"), ("trialing", "paused"), ("trialing", "canceled"),
-            ("active", "past_due"), ("active", "canceled"), ("active", "unpaid"), ("active", "trialing"),
-            ("past_due", "active"), ("past_due", "canceled"), ("past_due", "unpaid"),
-            ("unpaid", "active"), ("unpaid", "canceled"), ("paused", "active"), ("paused", "canceled"),
+            ("incomplete", "active"),
+            ("incomplete", "incomplete_expired"),
+            ("trialing", "active"),
+            ("trialing", "past_due"),
+            ("trialing", "paused"),
+            ("trialing", "canceled"),
+            ("active", "past_due"),
+            ("active", "canceled"),
+            ("active", "unpaid"),
+            ("active", "trialing"),
+            ("past_due", "active"),
+            ("past_due", "canceled"),
+            ("past_due", "unpaid"),
+            ("unpaid", "active"),
+            ("unpaid", "canceled"),
+            ("paused", "active"),
+            ("paused", "canceled"),
         ];
         for from in ALL {
             for to in ALL {

@@ -11,8 +11,8 @@
 
 use contracts::{SubscriptionId, TenantId, UserId};
 use outbox::{Outbox, Unit};
-use serde::{Deserialize, Serialize};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use store::{Condition, Item, Key, StoreError, StoreErrorKind};
 
 use crate::subscription::{Reservation, Subscription};

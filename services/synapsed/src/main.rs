@@ -24,6 +24,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Print who reads which events, as JSON.
     Topology,
+    /// Print the page of all problem codes (Markdown).
+    ErrorsPage,
     /// Print every environment variable that sets something, of all services or of one.
     ConfigKeys {
         /// Only this service (or `platform`).
@@ -38,6 +40,10 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => run(demo::run(arguments)),
         Command::Topology => {
             println!("{:#}", synapsed::catalogue::topology());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::ErrorsPage => {
+            print!("{}", service::http::problem::codes_page());
             Ok(ExitCode::SUCCESS)
         }
         Command::ConfigKeys { service } => config_keys(service.as_deref()),

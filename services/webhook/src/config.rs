@@ -39,7 +39,12 @@ impl Validate for Config {
         checks.range("max_in_flight", self.max_in_flight, 1..=10_000);
         checks.range("memory_days", self.memory_days, 4..=365);
         let rule = format!("{} secrets; at most {MAX_SECRETS}", self.secrets.len());
-        checks.require(self.secrets.len() <= MAX_SECRETS, "secrets", &rule, "remove those that Stripe no longer signs with");
+        checks.require(
+            self.secrets.len() <= MAX_SECRETS,
+            "secrets",
+            &rule,
+            "remove those that Stripe no longer signs with",
+        );
         for (number, secret) in self.secrets.iter().enumerate() {
             let secret = secret.current();
             let text = secret.expose_secret();

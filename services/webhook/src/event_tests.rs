@@ -97,7 +97,12 @@ fn thin_events_are_events() {
 #[test]
 fn what_is_no_event_says_why() {
     for body in [
-        "", "{", "null", "[]", "{}", r#"{"id":"evt_1"}"#,
+        "",
+        "{",
+        "null",
+        "[]",
+        "{}",
+        r#"{"id":"evt_1"}"#,
         r#"{"id":"evt_1","object":"charge","type":"x","created":1,"livemode":false}"#,
         r#"{"id":"","object":"event","type":"x","created":1,"livemode":false}"#,
         r#"{"id":"evt_1","object":"event","type":"x","created":1,"livemode":"false"}"#,
@@ -139,8 +144,13 @@ proptest! {
 }
 
 fn object() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), any::<f64>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from), "(subscription|invoice|sub_1|)".prop_map(Value::from)];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        "(subscription|invoice|sub_1|)".prop_map(Value::from)
+    ];
     leaf.prop_recursive(4, 40, 6, |inner| {
         let keys = "(id|object|status|customer|metadata|subscription|parent|subscription_details|data)";
         prop_oneof![

@@ -51,8 +51,7 @@ async fn receive(State(webhook): State<Arc<Webhook>>, request: Request) -> Resul
         let detail = format!("the body took longer than {} ms", config.body_timeout_ms);
         Err(ProblemResponse::new(Code::RequestTimeout).detail(detail))
     })?;
-    let verified = signature(&parts.headers)
-        .and_then(|header| webhook.verifier.verify(header, &body, clock.now_ms()));
+    let verified = signature(&parts.headers).and_then(|header| webhook.verifier.verify(header, &body, clock.now_ms()));
     if let Err(refused) = verified {
         tracing::warn!(reason = refused.name(), bytes = body.len(), "a webhook was refused: its signature is not good");
         count(refused.name());
@@ -100,7 +99,9 @@ async fn read(headers: &HeaderMap, body: Body, max: usize) -> Result<Bytes, Prob
             Err(error) if is_limit(&error) => return Err(too_large(max)),
             Err(error) => {
                 count("broken_off");
-                return Err(ProblemResponse::new(Code::MalformedRequest).detail("the body broke off").debug(error.to_string()));
+                return Err(ProblemResponse::new(Code::MalformedRequest)
+                    .detail("the body broke off")
+                    .debug(error.to_string()));
             }
         };
         let Ok(data) = frame.into_data() else { continue };

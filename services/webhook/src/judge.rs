@@ -210,7 +210,8 @@ mod tests {
 
     #[test]
     fn bodies_differ_only_where_it_matters() {
-        let body = |pending: u64, status: &str| json!({"id": "evt_1", "pending_webhooks": pending, "s": status}).to_string();
+        let body =
+            |pending: u64, status: &str| json!({"id": "evt_1", "pending_webhooks": pending, "s": status}).to_string();
         assert!(same_content(body(1, "a").as_bytes(), body(0, "a").as_bytes()));
         assert!(!same_content(body(1, "a").as_bytes(), body(1, "b").as_bytes()));
         assert!(!same_content(b"{", b"["));

@@ -68,7 +68,10 @@ impl Verifier {
     /// When there is no secret, or an empty one: everybody's signature would be good.
     pub(crate) fn try_new(secrets: &[Secret], tolerance_s: u64) -> anyhow::Result<Self> {
         let set = !secrets.is_empty() && secrets.iter().all(Secret::is_set);
-        anyhow::ensure!(set, "secrets: none is set, or one is empty; set the signing secret of the Stripe endpoint (whsec_…)");
+        anyhow::ensure!(
+            set,
+            "secrets: none is set, or one is empty; set the signing secret of the Stripe endpoint (whsec_…)"
+        );
         Ok(Self { secrets: secrets.to_vec(), tolerance_ms: tolerance_s.saturating_mul(1_000) })
     }
 

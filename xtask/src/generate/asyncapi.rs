@@ -67,7 +67,7 @@ impl Parts {
                 channel["parameters"] = partition;
                 operation["action"] = json!("send");
                 operation["x-delivery"] = json!("durable, at least once, in order per partitionkey");
-                operation["x-jetstream"] = topology::stream(owner);
+                operation["x-jetstream"] = topology::stream();
                 operation["x-sqs"] = json!({
                     "queue": "synapse-<subscriber>.fifo",
                     "messageGroupId": "partitionkey",

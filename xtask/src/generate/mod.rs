@@ -11,11 +11,9 @@ mod prose;
 mod topology;
 mod typescript;
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use contracts::{Class, Entry};
 
 use crate::bless::Generated;
@@ -34,23 +32,15 @@ pub(crate) fn asyncapi(_: &Path) -> Result<Vec<Generated>> {
     Ok(vec![file("docs/asyncapi.json", pretty(&asyncapi::document(&contracts::catalogue())?))])
 }
 
-/// The page that lists every kind, with the readers of the committed topology. [`topology`] makes it from the live one.
-pub(crate) fn events_page(root: &Path) -> Result<Vec<Generated>> {
-    Ok(vec![file("docs/events.md", page::page(&contracts::catalogue(), &subscribers(root)?)?)])
-}
-
 /// TypeScript types of every message, frame and HTTP body.
 pub(crate) fn typescript(_: &Path) -> Result<Vec<Generated>> {
     Ok(vec![file("clients/typescript/src/contracts.ts", typescript::module(&contracts::catalogue())?)])
 }
 
 /// Who reads what, from the services' own SUBSCRIPTIONS: the relay's routes, the broker's streams, consumers and queues,
-/// and the page that lists the readers (so it takes the place of [`events_page`] in bless).
-#[allow(dead_code)] // registered in bless once `synapsed topology` exists
+/// and the page that lists the readers.
 pub(crate) fn topology(root: &Path) -> Result<Vec<Generated>> {
-    let mut command = std::process::Command::new("cargo");
-    command.args(["run", "--quiet", "--package", "synapsed", "--", "topology"]).current_dir(root);
-    let listed = crate::process::output(&mut command)?;
+    let listed = synapsed(root, "topology")?;
     let entries = contracts::catalogue();
     let topology = topology::topology(&listed, &entries)?;
     let page = page::page(&entries, &topology.routes)?;
@@ -61,12 +51,16 @@ pub(crate) fn topology(root: &Path) -> Result<Vec<Generated>> {
     ])
 }
 
-// `libs/contracts/topology.json` as committed: kind → services.
-fn subscribers(root: &Path) -> Result<BTreeMap<String, Vec<String>>> {
-    let path = "libs/contracts/topology.json";
-    let text = fs::read_to_string(root.join(path)).with_context(|| format!("can't read {path}"))?;
-    serde_json::from_str(&text)
-        .with_context(|| format!("{path} is not `{{kind: [services]}}`: run `cargo xtask bless`"))
+/// The page of all problem codes.
+pub(crate) fn errors_page(root: &Path) -> Result<Vec<Generated>> {
+    Ok(vec![file("docs/errors.md", synapsed(root, "errors-page")?)])
+}
+
+// What the program that links every service prints about itself.
+fn synapsed(root: &Path, subcommand: &str) -> Result<String> {
+    let mut command = std::process::Command::new("cargo");
+    command.args(["run", "--quiet", "--package", "synapsed", "--", subcommand]).current_dir(root);
+    crate::process::output(&mut command)
 }
 
 // Today in UTC, by the machine's clock. A clock outside jiff's range (years -9999 to 9999) reads as 1970.

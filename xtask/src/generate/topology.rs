@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
-use contracts::{Class, Entry, split_kind};
+use contracts::{Class, Entry};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -43,41 +43,34 @@ pub(super) fn topology(listed: &str, entries: &[Entry]) -> Result<Topology> {
         ensure!(!readers.contains(service), "{service} subscribes to `{kind}` twice");
         readers.push(service.clone());
     }
-    let deployment = deployment(&rows, &routes, &events);
+    let deployment = deployment(&rows, &routes);
     Ok(Topology { routes, deployment })
 }
 
-fn deployment(rows: &[Subscription], routes: &BTreeMap<String, Vec<String>>, events: &BTreeSet<&str>) -> Value {
-    let owners: BTreeSet<&str> = events.iter().filter_map(|kind| owner(kind)).collect();
+/// JetStream partitions of every service's consumption: the bus's default, part of the subjects' meaning.
+const PARTITIONS: u32 = 16;
+
+fn deployment(rows: &[Subscription], routes: &BTreeMap<String, Vec<String>>) -> Value {
     let services: BTreeSet<&str> = rows.iter().map(|row| row.service.as_str()).collect();
-    let mut consumers = Vec::new();
-    for service in &services {
-        for from in &owners {
-            let mut kinds: Vec<(&str, u32)> = rows
-                .iter()
-                .filter(|row| row.service == *service && owner(&row.kind) == Some(from))
-                .map(|row| (row.kind.as_str(), row.attempts))
-                .collect();
-            kinds.sort_unstable();
-            if !kinds.is_empty() {
-                let filters: Vec<String> = kinds.iter().map(|(kind, _)| format!("synapse.event.{kind}.>")).collect();
-                let attempts: BTreeMap<&str, u32> = kinds.into_iter().collect();
-                consumers.push(json!({
-                    "stream": format!("synapse-{from}"),
-                    "durable": service,
-                    "filter_subjects": filters,
-                    "ack_policy": "explicit",
-                    "attempts": attempts,
-                }));
-            }
-        }
-    }
+    let consumer = |service: &&str| {
+        let read: Vec<_> = rows.iter().filter(|row| row.service == **service).collect();
+        let filters: Vec<String> = read.iter().map(|row| format!("synapse.event.{}.{{partition}}", row.kind)).collect();
+        let attempts: BTreeMap<&str, u32> = read.iter().map(|row| (row.kind.as_str(), row.attempts)).collect();
+        json!({
+            "stream": "SYNAPSE_EVENTS",
+            "durable": format!("{service}-p{{partition}}"),
+            "partitions": PARTITIONS,
+            "filter_subjects": filters,
+            "ack_policy": "explicit",
+            "attempts": attempts,
+        })
+    };
     let queue = |service: &str| format!("synapse-{service}.fifo");
     let to_queues = |services: &Vec<String>| services.iter().map(|service| queue(service)).collect::<Vec<_>>();
     json!({
         "jetstream": {
-            "streams": owners.iter().map(|owner| stream(owner)).collect::<Vec<_>>(),
-            "consumers": consumers,
+            "streams": [stream()],
+            "consumers": services.iter().map(consumer).collect::<Vec<_>>(),
         },
         "sqs": {
             "queues": services.iter().map(|service| json!({"name": queue(service), "fifo": true})).collect::<Vec<_>>(),
@@ -86,17 +79,14 @@ fn deployment(rows: &[Subscription], routes: &BTreeMap<String, Vec<String>>, eve
     })
 }
 
-fn owner(kind: &str) -> Option<&str> {
-    split_kind(kind).ok().map(|(owner, ..)| owner)
-}
-
-/// The JetStream stream that keeps an owner's events.
-pub(super) fn stream(owner: &str) -> Value {
+/// The JetStream stream that keeps every event, as the bus makes it.
+pub(super) fn stream() -> Value {
     json!({
-        "name": format!("synapse-{owner}"),
-        "subjects": [format!("synapse.event.{owner}.>")],
+        "name": "SYNAPSE_EVENTS",
+        "subjects": ["synapse.event.>"],
         "retention": "limits",
         "storage": "file",
+        "max_age": "7d",
     })
 }
 
@@ -129,20 +119,22 @@ mod tests {
     }
 
     #[test]
-    fn the_broker_gets_a_stream_per_owner_a_consumer_per_reader_and_a_queue_per_service() {
+    fn the_broker_gets_one_stream_consumers_per_service_and_a_queue_per_service() {
         let deployment = made(LISTED).unwrap().deployment;
-        let streams: Vec<&Value> =
-            deployment["jetstream"]["streams"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
-        assert_eq!(streams, ["synapse-presence", "synapse-signaling", "synapse-subscription", "synapse-webhook"]);
+        assert_eq!(deployment["jetstream"]["streams"][0]["name"], "SYNAPSE_EVENTS");
         assert_eq!(
-            deployment["jetstream"]["consumers"][1],
+            deployment["jetstream"]["consumers"][0],
             json!({
-                "stream": "synapse-subscription", "durable": "gateway", "ack_policy": "explicit",
-                "filter_subjects": ["synapse.event.subscription.proof_revoked.v1.>"],
-                "attempts": {"subscription.proof_revoked.v1": 5},
+                "stream": "SYNAPSE_EVENTS", "durable": "gateway-p{partition}", "partitions": 16,
+                "ack_policy": "explicit",
+                "filter_subjects": [
+                    "synapse.event.presence.peer_went_offline.v1.{partition}",
+                    "synapse.event.subscription.proof_revoked.v1.{partition}",
+                ],
+                "attempts": {"presence.peer_went_offline.v1": 3, "subscription.proof_revoked.v1": 5},
             })
         );
-        assert_eq!(deployment["jetstream"]["consumers"].as_array().unwrap().len(), 4);
+        assert_eq!(deployment["jetstream"]["consumers"].as_array().unwrap().len(), 3);
         assert_eq!(deployment["sqs"]["queues"].as_array().unwrap().len(), 3);
         assert_eq!(
             deployment["sqs"]["routes"]["subscription.proof_revoked.v1"],

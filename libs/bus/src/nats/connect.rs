@@ -63,7 +63,10 @@ pub(super) async fn connect(mut options: NatsOptions, clock: Clock) -> Result<Li
     let _ = clock.timeout(options.connect_timeout, first.wait_for(|up| *up)).await;
     let room = client.max_payload().saturating_sub(HEADER_ROOM);
     if options.max_inline_bytes > room {
-        tracing::warn!(max_payload = client.max_payload(), "the server's max_payload lowers max_inline_bytes to {room}");
+        tracing::warn!(
+            max_payload = client.max_payload(),
+            "the server's max_payload lowers max_inline_bytes to {room}"
+        );
         options.max_inline_bytes = room;
     }
     let mut jetstream = jetstream::new(client.clone());
@@ -90,7 +93,9 @@ async fn probe(client: &async_nats::Client, jetstream: &jetstream::Context) -> R
     let number = client.server_info().version;
     let version = version(&number);
     if version < (2, 9, 0) {
-        return Err(unfit(format!("nats-server {number}: at least 2.9 is needed (negative acknowledgement with delay)")));
+        return Err(unfit(format!(
+            "nats-server {number}: at least 2.9 is needed (negative acknowledgement with delay)"
+        )));
     }
     let info: serde_json::Value = match jetstream.request("INFO", &()).await {
         Ok(info) => info,

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::pull::{self, Config};
-use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, PriorityPolicy};
+use async_nats::jetstream::stream::Stream;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::stream::{self, EVENTS};
@@ -63,11 +63,7 @@ pub(super) async fn subscribe(link: &Arc<Link>, subscribe: Subscribe) -> Result<
 
 impl Reader {
     /// Makes or updates the durable consumer of one partition.
-    pub(super) async fn consumer(
-        &self,
-        stream: &Stream,
-        number: u32,
-    ) -> Result<Consumer<Config>, BusError> {
+    pub(super) async fn consumer(&self, stream: &Stream, number: u32) -> Result<Consumer<Config>, BusError> {
         let features = self.link.features;
         let mut config = Config {
             durable_name: Some(format!("{}-p{number:02}", self.service)),

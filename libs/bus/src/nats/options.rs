@@ -76,7 +76,8 @@ impl Default for NatsOptions {
 
 impl NatsOptions {
     pub(super) fn check(&self) -> Result<(), BusError> {
-        let name = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
+        let name =
+            |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
         let problem = if self.url.is_empty() {
             "url: it is empty; use nats://host:4222"
         } else if !name(&self.stream) || !name(&self.claims_stream) {
@@ -99,9 +100,9 @@ impl NatsOptions {
 
     /// Which partition a key falls into: FNV-1a, 64 bits, modulo the number of partitions. Stable for ever.
     pub(super) fn partition(&self, key: &str) -> u32 {
-        let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
+        let hash = key
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
         (hash % u64::from(self.partitions)) as u32
     }
 }

@@ -87,7 +87,10 @@ impl Queue {
         wire::check(envelope)?;
         let (size, most) = (envelope.data.len(), link.options.max_payload_bytes);
         if size > most {
-            return Err(BusError::new(BusErrorKind::Invalid, format!("data: {size} bytes; at most {most} are allowed")));
+            return Err(BusError::new(
+                BusErrorKind::Invalid,
+                format!("data: {size} bytes; at most {most} are allowed"),
+            ));
         }
         Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
             let most = link.options.publish_queue;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
 };
+use futures::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Sqs, failed};
@@ -26,32 +27,32 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    /// Sets anew after what time messages can be received again.
+    /// Sets anew after what time messages can be received again. All batches go at once: leases don't wait.
     pub(super) async fn hide(&self, receipts: &[&str], time: Duration) -> Result<(), BusError> {
-        let what = "can't change a message's visibility";
         // Whole seconds are all that SQS counts.
         let seconds = time.min(MAX_HIDE).as_millis().div_ceil(1000) as i32;
-        let mut result = Ok(());
-        for receipts in receipts.chunks(BATCH) {
-            let mut entries = Vec::with_capacity(receipts.len());
-            for (index, receipt) in receipts.iter().enumerate() {
-                let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
-                    .id(index.to_string())
-                    .receipt_handle(*receipt)
-                    .visibility_timeout(seconds);
-                entries.push(entry.build().map_err(|error| failed(what, error))?);
-            }
-            let _turn = self.sqs.turn().await;
-            let client = &self.sqs.client;
-            let calling = client.change_message_visibility_batch().queue_url(&self.url).set_entries(Some(entries)).send();
-            let outcome = match self.sqs.clock.timeout(self.sqs.options.call_timeout, calling).await {
-                Some(Ok(output)) => output.failed().first().map_or(Ok(()), |refused| Err(refusal(what, refused))),
-                Some(Err(error)) => Err(failed(what, error)),
-                None => Err(late(what)),
-            };
-            result = result.and(outcome);
+        let calls = receipts.chunks(BATCH).map(|receipts| self.hide_batch(receipts, seconds));
+        join_all(calls).await.into_iter().collect()
+    }
+
+    async fn hide_batch(&self, receipts: &[&str], seconds: i32) -> Result<(), BusError> {
+        let what = "can't change a message's visibility";
+        let mut entries = Vec::with_capacity(receipts.len());
+        for (index, receipt) in receipts.iter().enumerate() {
+            let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
+                .id(index.to_string())
+                .receipt_handle(*receipt)
+                .visibility_timeout(seconds);
+            entries.push(entry.build().map_err(|error| failed(what, error))?);
         }
-        result
+        let _turn = self.sqs.turn().await;
+        let client = &self.sqs.client;
+        let calling = client.change_message_visibility_batch().queue_url(&self.url).set_entries(Some(entries)).send();
+        match self.sqs.clock.timeout(self.sqs.options.call_timeout, calling).await {
+            Some(Ok(output)) => output.failed().first().map_or(Ok(()), |refused| Err(refusal(what, refused))),
+            Some(Err(error)) => Err(failed(what, error)),
+            None => Err(late(what)),
+        }
     }
 
     /// Deletes what comes, as many at once as wait.

@@ -30,6 +30,9 @@ pub struct SqsOptions {
     pub poll_pause: Duration,
     /// Receives under way at once for one subscription, 1 to 16. Default 2.
     pub pollers: usize,
+    /// Most messages of one receive, 1 to 10. Default 10. Emulator: 1, since moto reverses a group whose messages
+    /// come back together.
+    pub receive_batch: usize,
     /// Larger payloads go by claim check through NATS. Default 200 KiB, which with attributes stays below SQS's
     /// 256 KiB.
     pub max_inline_bytes: usize,
@@ -55,6 +58,7 @@ impl Default for SqsOptions {
             long_poll: Duration::from_secs(10),
             poll_pause: Duration::ZERO,
             pollers: 2,
+            receive_batch: 10,
             max_inline_bytes: 200 * 1024,
             publish_queue: 8_192,
             publish_batches: 8,
@@ -75,6 +79,7 @@ impl SqsOptions {
             long_poll: Duration::ZERO,
             poll_pause: Duration::from_millis(50),
             pollers: 1,
+            receive_batch: 1,
             ..Self::default()
         }
     }
@@ -87,6 +92,8 @@ impl SqsOptions {
             "long_poll, poll_pause: at most 20 s, and not both 0"
         } else if !(1..=16).contains(&self.pollers) || self.publish_queue == 0 || self.publish_batches == 0 {
             "pollers, publish_queue, publish_batches: 1 to 16, at least 1, at least 1"
+        } else if !(1..=10).contains(&self.receive_batch) {
+            "receive_batch: use 1 to 10"
         } else if !(1024..=200 * 1024).contains(&self.max_inline_bytes) {
             "max_inline_bytes: use 1,024 to 204,800"
         } else {

@@ -36,7 +36,10 @@ impl Sqs {
             .and_then(|all| all.get(&QueueAttributeName::FifoQueue))
             .is_some_and(|value| value == "true");
         if !is_fifo {
-            return Err(BusError::new(BusErrorKind::Unfit, format!("queue {name} is not FIFO; events need their order")));
+            return Err(BusError::new(
+                BusErrorKind::Unfit,
+                format!("queue {name} is not FIFO; events need their order"),
+            ));
         }
         Ok(url)
     }

@@ -48,10 +48,18 @@ struct Held {
 
 enum Told {
     Received(Vec<(Message, OwnedSemaphorePermit)>),
-    Done { key: String, position: u128 },
+    Done {
+        key: String,
+        position: u128,
+    },
     /// It comes again: what waits behind it goes back.
-    Again { key: String, position: u128 },
-    Extended { position: u128 },
+    Again {
+        key: String,
+        position: u128,
+    },
+    Extended {
+        position: u128,
+    },
 }
 
 pub(super) async fn subscribe(sqs: &Arc<Sqs>, subscribe: Subscribe) -> Result<Deliveries, BusError> {
@@ -90,7 +98,7 @@ async fn poll(reader: Arc<Reader>, tell: mpsc::UnboundedSender<Told>) {
     loop {
         let received = async {
             let mut permits = vec![Arc::clone(&reader.permits).acquire_owned().await.ok()?];
-            while permits.len() < 10
+            while permits.len() < sqs.options.receive_batch
                 && let Ok(permit) = Arc::clone(&reader.permits).try_acquire_owned()
             {
                 permits.push(permit);

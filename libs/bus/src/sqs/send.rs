@@ -99,7 +99,10 @@ impl Sender {
         wire::check(envelope)?;
         let (size, most) = (envelope.data.len(), sqs.options.nats.max_payload_bytes);
         if size > most {
-            return Err(BusError::new(BusErrorKind::Invalid, format!("data: {size} bytes; at most {most} are allowed")));
+            return Err(BusError::new(
+                BusErrorKind::Invalid,
+                format!("data: {size} bytes; at most {most} are allowed"),
+            ));
         }
         let services = sqs.options.routes(&envelope.kind);
         let mut queued = Vec::with_capacity(services.len());
@@ -121,7 +124,8 @@ impl Sender {
         let published = self.published.clone();
         Box::pin(async move {
             let closed = || BusError::new(BusErrorKind::Closed, "the bus is closed");
-            let each = outcomes.into_iter().map(|outcome| async move { outcome.await.unwrap_or_else(|_| Err(closed())) });
+            let each =
+                outcomes.into_iter().map(|outcome| async move { outcome.await.unwrap_or_else(|_| Err(closed())) });
             let result = try_join_all(each).await.map(|_| ());
             let counter = if result.is_ok() { &published.ok } else { &published.failed };
             counter.increment(1);
@@ -224,7 +228,8 @@ async fn send(sqs: Arc<Sqs>, url: String, batch: Vec<Out>) -> Vec<(Out, Result<(
                 }
             }
             for refused in output.failed() {
-                let text = format!("SQS refuses the event: {} {}", refused.code(), refused.message().unwrap_or_default());
+                let text =
+                    format!("SQS refuses the event: {} {}", refused.code(), refused.message().unwrap_or_default());
                 if let Some(slot) = refused.id().parse().ok().and_then(|index: usize| results.get_mut(index)) {
                     *slot = Some(Err(BusError::new(BusErrorKind::Unavailable, text)));
                 }

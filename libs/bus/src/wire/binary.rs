@@ -7,7 +7,10 @@ use async_nats::header::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-use super::{Attributes, Claim, Decoded, STRUCTURED, TYPE_PREFIX, check, is_traceparent, is_tracestate, malformed, structured, time};
+use super::{
+    Attributes, Claim, Decoded, STRUCTURED, TYPE_PREFIX, check, is_traceparent, is_tracestate, malformed, structured,
+    time,
+};
 use crate::{BusError, Envelope, Incoming, Malformed};
 
 /// §3.1.3.2: space, `"`, `%` and everything outside U+0021…U+007E. (Non-ASCII is always encoded.)

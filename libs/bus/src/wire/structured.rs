@@ -85,8 +85,9 @@ pub(crate) fn encode(envelope: &Envelope, claim: Option<&Claim>) -> Result<Bytes
         data_base64: (raw.is_none() && claim.is_none()).then(|| STANDARD.encode(&envelope.data)),
         data: raw,
     };
-    let text = serde_json::to_vec(&event)
-        .map_err(|error| BusError::new(BusErrorKind::Invalid, "the event can't be written as JSON").with_source(error))?;
+    let text = serde_json::to_vec(&event).map_err(|error| {
+        BusError::new(BusErrorKind::Invalid, "the event can't be written as JSON").with_source(error)
+    })?;
     Ok(text.into())
 }
 

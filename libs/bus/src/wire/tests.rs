@@ -116,7 +116,8 @@ fn each_broken_attribute_is_named_with_its_rule() {
 #[test]
 fn what_receivers_would_refuse_is_not_sent() {
     let long = "x".repeat(MAX_TEXT + 1);
-    let broken: [(&str, fn(&mut Envelope, String)); 4] = [
+    type Change = fn(&mut Envelope, String);
+    let broken: [(&str, Change); 4] = [
         ("source: it is empty", |envelope, _| envelope.source = String::new()),
         ("type: kind: ", |envelope, _| envelope.kind = "nonsense".to_owned()),
         ("partitionkey: 513 bytes", |envelope, long| envelope.key = long),

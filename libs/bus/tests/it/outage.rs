@@ -34,13 +34,15 @@ async fn everything_comes_back_after_a_kill(version: NatsVersion) {
     assert!(clock.monotonic() - before < Duration::from_secs(5));
 
     let server = h.nats.take().unwrap();
-    h.nats = Some(tokio::task::spawn_blocking(move || {
-        let mut server = server;
-        server.restart();
-        server
-    })
-    .await
-    .unwrap());
+    h.nats = Some(
+        tokio::task::spawn_blocking(move || {
+            let mut server = server;
+            server.restart();
+            server
+        })
+        .await
+        .unwrap(),
+    );
     connected(&h, true).await;
     // The outbox publishes again what failed.
     testkit::eventually(PATIENCE, "publishing to work again", async || {

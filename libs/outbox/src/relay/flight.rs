@@ -1,10 +1,6 @@
 use std::sync::Arc;
 
-use clock::Entropy;
 use store::Key;
-use std::time::Duration;
-
-use super::full_jitter;
 
 /// A published row on its way out of the outbox.
 pub(super) struct Row {
@@ -64,23 +60,5 @@ impl Flight {
 
     pub(super) fn is_over(&self) -> bool {
         self.answered == self.rows.len() && self.deleted == self.safe
-    }
-}
-
-/// A wait after failures in a row.
-#[derive(Default)]
-pub(super) struct Rest {
-    failures: u32,
-    /// 0 while not waiting.
-    pub(super) until_ms: u64,
-}
-
-impl Rest {
-    pub(super) fn start(&mut self, now_ms: u64, (initial, max): (Duration, Duration), entropy: &Entropy) {
-        if self.until_ms > now_ms {
-            return;
-        }
-        self.failures = self.failures.saturating_add(1);
-        self.until_ms = now_ms.saturating_add(full_jitter(initial, max, self.failures, entropy).max(1));
     }
 }

@@ -88,7 +88,10 @@ async fn later_events_park_behind_a_dead_letter_and_a_redrive_keeps_their_order(
     assert_eq!(letters(&world.listener).await, found);
     dead.redrive(Selection::Letter(found[3].id.clone()), false).await.unwrap();
     eventually(SOON, "the first letter to fail again", async || {
-        letters(&world.listener).await.into_iter().find(|letter| letter.id == found[0].id && letter.at_ms > found[0].at_ms)
+        letters(&world.listener)
+            .await
+            .into_iter()
+            .find(|letter| letter.id == found[0].id && letter.at_ms > found[0].at_ms)
     })
     .await;
     assert_eq!(world.trace().of("peer/alice").await, [1]);

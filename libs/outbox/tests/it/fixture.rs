@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use outbox::{
     ConsumeOptions, Consumer, Effects, Failure, Options, Order, Outbox, RetryPolicy, Subscription, Unit, consume,
 };
-use store::{Action, Condition, Item, Key, SqliteOptions, Store, StoreError};
+use store::{Condition, Item, Key, SqliteOptions, Store};
 use tempfile::TempDir;
 use testkit::eventually;
 use tokio::task::JoinHandle;
@@ -260,8 +260,4 @@ pub(crate) fn envelope(id: &str, about: &str, sequence: u64, text: &str) -> Enve
 pub(crate) fn text(envelope: &Envelope) -> String {
     let data: serde_json::Value = serde_json::from_slice(&envelope.data).unwrap();
     data["text"].as_str().unwrap().to_owned()
-}
-
-pub(crate) async fn transact(store: &Store, actions: Vec<Action>) -> Result<(), StoreError> {
-    store.transact(actions).await
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod dead;
+mod dynamo;
 mod fixture;
 mod inbox;
 mod relay;

@@ -103,8 +103,7 @@ async fn failed_tries_count_across_restarts() {
 
     let wire = Wire::new(bus(&bench.world.clock));
     let hand = wire.by_hand();
-    let again =
-        outbox("listener", bench.world.listener.store(), &wire.bus(), &bench.world.clock, Options::default());
+    let again = outbox("listener", bench.world.listener.store(), &wire.bus(), &bench.world.clock, Options::default());
     let consumer = Running::consumer(&again, &SLOWLY, bench.failing(|_| transient()));
     let mut fate = hand.give(Ok(event), 2).await;
     bench.until(6).await;
@@ -204,8 +203,7 @@ async fn without_budget_a_retry_waits_as_long_as_its_policy_allows() {
     let bench = Bench::new();
     let failures = AtomicU32::new(0);
     let scribe = bench.failing(move |_| if failures.fetch_add(1, Ordering::SeqCst) < 1 { transient() } else { Ok(()) });
-    let options =
-        ConsumeOptions { retry_budget: RetryBudget { ratio: 0.0, burst: 0 }, ..ConsumeOptions::default() };
+    let options = ConsumeOptions { retry_budget: RetryBudget { ratio: 0.0, burst: 0 }, ..ConsumeOptions::default() };
     let consumer = Running::consumer_with(&bench.world.listener, &SLOWLY, scribe, options);
     let mut fate = bench.hand.give(Ok(envelope("e-1", "peer/alice", 1, "plain")), 1).await;
     bench.until(2).await;

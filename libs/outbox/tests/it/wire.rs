@@ -31,7 +31,8 @@ struct State {
 impl Wire {
     pub(crate) fn new(inner: Bus) -> Self {
         let (held, _) = watch::channel(false);
-        let state = State { away: AtomicBool::new(false), held, published: Mutex::default(), by_hand: Mutex::default() };
+        let state =
+            State { away: AtomicBool::new(false), held, published: Mutex::default(), by_hand: Mutex::default() };
         Self { inner, state: Arc::new(state) }
     }
 

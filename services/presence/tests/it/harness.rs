@@ -52,8 +52,8 @@ pub(crate) async fn run_with(settings: &[(&str, &str)], test: impl AsyncFnOnce(&
 impl World {
     pub(crate) async fn start(folder: &Path, settings: &[(&str, &str)], clock: Clock, hand: ManualClock) -> Self {
         let kinds = [PeerWentOnlineV1::KIND, PeerWentOfflineV1::KIND, PeerStatusChangedV1::KIND];
-        let routes = kinds.map(|kind| (kind.to_owned(), vec!["recorder".to_owned()]));
-        let options = EmbeddedOptions { routes: Some(BTreeMap::from(routes)), ..EmbeddedOptions::default() };
+        let kinds = kinds.map(|kind| (kind.to_owned(), vec!["recorder".to_owned()]));
+        let options = EmbeddedOptions { routes: Some(BTreeMap::from(kinds)), ..EmbeddedOptions::default() };
         let bus = Bus::embedded(options, clock.clone());
         let entropy = Entropy::system();
         let host = Host::on(platform_config(folder), bus.clone(), clock.clone(), entropy.clone());
@@ -61,7 +61,8 @@ impl World {
         let recorder = host.platform("recorder").await.unwrap();
         recorder.consume(RECORDED, Arc::new(Recorder(Arc::clone(&facts)))).await.unwrap();
         let platform = host.platform(presence::NAME).await.unwrap();
-        presence::start(presence_config(settings), platform.clone()).await.unwrap();
+        let routes = presence::start(presence_config(settings), platform.clone()).await.unwrap();
+        assert!(!routes.has_routes(), "presence is not public");
         let sender = Sender::new("gateway", clock.clone(), entropy);
         Self { bus, clock, hand, platform, sender, host, facts }
     }
@@ -70,7 +71,7 @@ impl World {
     pub(crate) async fn stop(self) {
         self.relayed().await;
         let letters = self.platform.outbox.dead_letters();
-        assert_eq!(letters.list(10, None).await.unwrap().letters.len(), 0, "dead letters");
+        assert_eq!(letters.list(None, 10).await.unwrap().letters.len(), 0, "dead letters");
         tokio::time::timeout(SOON, self.host.drain()).await.expect("draining needs no clock: every task heeds the stop");
     }
 
@@ -200,7 +201,11 @@ struct Recorder(Arc<Mutex<Vec<Envelope>>>);
 #[async_trait]
 impl Consumer for Recorder {
     async fn handle(&self, event: &Envelope, _: &mut Unit) -> Result<(), Failure> {
-        self.0.lock().unwrap().push(event.clone());
+        let mut facts = self.0.lock().unwrap();
+        // Delivered at least once: a jump of the clock brings an event again before it was settled.
+        if facts.iter().all(|known| known.id != event.id) {
+            facts.push(event.clone());
+        }
         Ok(())
     }
 }

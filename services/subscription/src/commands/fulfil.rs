@@ -131,9 +131,7 @@ enum Trouble {
 /// The user's customer at Stripe; made once, then reused.
 async fn customer(service: &Subscriptions, tenant: &TenantId, reservation: &Reservation) -> Result<String, Trouble> {
     let user = &reservation.user_id;
-    let known = async || {
-        service.records.customer(tenant, user).await.map_err(|error| Trouble::Rejected(error.into()))
-    };
+    let known = async || service.records.customer(tenant, user).await.map_err(|error| Trouble::Rejected(error.into()));
     if let Some(customer) = known().await? {
         return Ok(customer);
     }

@@ -4,7 +4,7 @@ use contracts::{SubscriptionId, TenantId};
 use outbox::{Failure, Unit};
 use store::StoreError;
 
-use super::MAX_DECISIONS;
+use super::{MAX_DECISIONS, RETRY_AFTER};
 use crate::Subscriptions;
 use crate::metadata::TENANT;
 use crate::status::StripeStatus;
@@ -76,11 +76,10 @@ pub(crate) async fn on_hint(
 async fn fetch(service: &Subscriptions, id: &str) -> Result<SubscriptionObject, Failure> {
     service.stripe.fetch_subscription(id).await.map_err(|failure| match failure.class {
         Class::NotSent | Class::RateLimited => {
-            Failure::Throttled(failure.retry_after.unwrap_or_default(), failure.to_string())
+            Failure::Throttled(failure.retry_after.unwrap_or(RETRY_AFTER), failure.to_string())
         }
-        class if class.is_retryable() => Failure::Transient(failure.to_string()),
         // A wrong key is mended by the operator: the hint waits.
-        Class::Unauthorized => Failure::Transient(failure.to_string()),
+        class if class.is_retryable() || class == Class::Unauthorized => Failure::Transient(failure.to_string()),
         _ => Failure::Permanent(failure.to_string()),
     })
 }
@@ -142,7 +141,13 @@ fn adopt(
 }
 
 /// Adds a change's state and facts to `unit`.
-pub(super) fn publish(unit: &mut Unit, tenant: &TenantId, trail: &Trail, stored: &Stored, change: Change) -> Subscription {
+pub(super) fn publish(
+    unit: &mut Unit,
+    tenant: &TenantId,
+    trail: &Trail,
+    stored: &Stored,
+    change: Change,
+) -> Subscription {
     let Change { subscription, facts, .. } = change;
     let record = Record::Live(subscription.clone());
     Records::update(unit, tenant, &subscription.subscription_id, stored, &record, None);

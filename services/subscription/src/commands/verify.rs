@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use auth::{Entitlement, IssueError};
 use bus::Asked;
@@ -21,16 +22,20 @@ pub(crate) async fn verify(
         return Err(Rejection::Refused(VerifyRefusal::NotOwner));
     }
     if subscription.is_overdue(service.platform.clock.now_ms()) {
-        match refresh::refresh(&service, &asked.tenant, &ask.subscription_id, &asked.trail).await {
-            Ok(Some(fresh)) => subscription = fresh,
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "an overdue subscription could not be refreshed; its stored state counts"),
+        let refreshing = refresh::refresh(&service, &asked.tenant, &ask.subscription_id, &asked.trail);
+        let limit = Duration::from_millis(service.config.proofs.refresh_wait_ms);
+        match service.platform.clock.timeout(limit, refreshing).await {
+            Some(Ok(fresh)) => subscription = fresh.unwrap_or(subscription),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "an overdue subscription was not refreshed; stored state counts")
+            }
+            None => tracing::warn!("an overdue subscription was not refreshed in time; stored state counts"),
         }
     }
-    issue(&service, &asked, &ask, subscription)
+    issue(&service, &asked, &ask, subscription).await
 }
 
-fn issue(
+async fn issue(
     service: &Subscriptions,
     asked: &Asked,
     ask: &VerifyV1,
@@ -56,7 +61,13 @@ fn issue(
         proof_id: service.platform.entropy.uuid_v7(now_ms).to_string(),
         peer_key: None,
     };
-    service.keys.issue(entitlement).map_err(|error| match error {
+    let mut issued = service.keys.issue(entitlement.clone());
+    if matches!(issued, Err(IssueError::KeyRetired { .. })) {
+        // The machine slept through a rotation.
+        service.keys.maintain().await?;
+        issued = service.keys.issue(entitlement);
+    }
+    issued.map_err(|error| match error {
         IssueError::NotEntitled => not_entitled(),
         IssueError::KeyRetired { .. } => {
             tracing::error!(%error, "no proof can be signed");

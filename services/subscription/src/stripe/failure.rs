@@ -122,7 +122,10 @@ pub(crate) fn classify(head: &Head, body: &[u8]) -> Result<Value, StripeFailure>
     if (200..300).contains(&head.status) {
         let object = parsed.filter(Value::is_object);
         return object.ok_or_else(|| {
-            with_head(StripeFailure::new(Class::Unreadable, format!("status {} without a JSON object", head.status)), head)
+            with_head(
+                StripeFailure::new(Class::Unreadable, format!("status {} without a JSON object", head.status)),
+                head,
+            )
         });
     }
     let error = parsed.as_ref().map_or(&Value::Null, |value| &value["error"]);
@@ -200,7 +203,10 @@ mod tests {
     #[test]
     fn pages_of_proxies_are_told_by_their_status() {
         for (status, class) in [
-            (200, Class::Unreadable), (302, Class::Unreadable), (403, Class::Invalid), (429, Class::RateLimited),
+            (200, Class::Unreadable),
+            (302, Class::Unreadable),
+            (403, Class::Invalid),
+            (429, Class::RateLimited),
             (502, Class::Server),
         ] {
             let head = Head { status, ..Head::default() };
@@ -238,7 +244,8 @@ mod tests {
         assert_eq!(failure(400, &long).message.len(), MAX_MESSAGE_CHARS);
         let key = json!({"error": {"message": "Invalid API Key provided: sk_test_51H****1234"}});
         assert!(!failure(401, &key).to_string().contains("sk_test"));
-        let declined = json!({"error": {"code": "card_declined", "decline_code": "insufficient_funds", "message": "m"}});
+        let declined =
+            json!({"error": {"code": "card_declined", "decline_code": "insufficient_funds", "message": "m"}});
         assert_eq!(failure(402, &declined).code.as_deref(), Some("insufficient_funds"));
     }
 }

@@ -16,7 +16,11 @@ pub(crate) struct Pacer {
 impl Pacer {
     /// At most `per_second` turns a second; nobody waits longer than `longest_wait`.
     pub(crate) fn new(per_second: u64, longest_wait: Duration) -> Self {
-        Self { spacing: Duration::from_secs(1) / u32::try_from(per_second.max(1)).unwrap_or(u32::MAX), longest_wait, next: Mutex::default() }
+        Self {
+            spacing: Duration::from_secs(1) / u32::try_from(per_second.max(1)).unwrap_or(u32::MAX),
+            longest_wait,
+            next: Mutex::default(),
+        }
     }
 
     /// Waits for a turn; the error says how long it would have taken.

@@ -107,7 +107,12 @@ impl Transport {
         let turn = self.pacers[call.endpoint as usize].turn(&self.clock).await;
         turn.map_err(|wait| not_sent(Some(wait), "not asked, because too many calls wait for their turn"))?;
         let _permit = self.permits.acquire().await.map_err(|_| not_sent(None, "closed"))?;
+        let began = self.clock.monotonic();
         let outcome = self.exchange(call).await;
+        let took = self.clock.monotonic().saturating_sub(began);
+        let word = outcome.as_ref().map_or_else(|failure| failure.class.name(), |_| "ok");
+        let endpoint = call.endpoint.name();
+        metrics::histogram!("stripe_call_duration_seconds", "endpoint" => endpoint, "outcome" => word).record(took);
         match &outcome {
             Err(failure) if failure.class.is_outage() => leave.failure(),
             _ => leave.success(),
@@ -139,7 +144,10 @@ impl Transport {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(lost)? {
             if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-                return Err(StripeFailure::new(Class::Unreadable, format!("the answer is over {MAX_ANSWER_BYTES} bytes")));
+                return Err(StripeFailure::new(
+                    Class::Unreadable,
+                    format!("the answer is over {MAX_ANSWER_BYTES} bytes"),
+                ));
             }
             body.extend_from_slice(&chunk);
         }
@@ -154,7 +162,10 @@ fn lost(error: reqwest::Error) -> StripeFailure {
         return StripeFailure::new(Class::Timeout, "no answer in time");
     }
     if error.is_builder() {
-        return StripeFailure::new(Class::Invalid, "the request can't be written; check stripe.secret_key for odd characters");
+        return StripeFailure::new(
+            Class::Invalid,
+            "the request can't be written; check stripe.secret_key for odd characters",
+        );
     }
     let message = if error.is_connect() { "no connection" } else { "the connection broke before the answer came" };
     tracing::debug!(error = &error as &dyn std::error::Error, "{message}");

@@ -23,39 +23,39 @@ use subscription::{Config, DEFAULTS, NAME};
 use testkit::eventually;
 
 /// Longest any test waits for something to come true.
-pub const SOON: Duration = Duration::from_secs(20);
-pub const PRICE: &str = "price_team_monthly";
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const PRICE: &str = "price_team_monthly";
 
 /// Settings on top of the defaults: `("stripe.max_retries", "0")`.
-pub type Settings<'a> = &'a [(&'a str, &'a str)];
+pub(crate) type Settings<'a> = &'a [(&'a str, &'a str)];
 
-pub struct World {
-    pub stripe: StripeEmulator,
-    pub service: Running,
+pub(crate) struct World {
+    pub(crate) stripe: StripeEmulator,
+    pub(crate) service: Running,
     folder: tempfile::TempDir,
     settings: Vec<(String, String)>,
     clock: Clock,
 }
 
 /// One life of the service, from start to stop.
-pub struct Running {
-    pub host: Host,
-    pub platform: Platform,
+pub(crate) struct Running {
+    pub(crate) host: Host,
+    pub(crate) platform: Platform,
     webhook: Platform,
     facts: Arc<Mutex<Vec<Envelope>>>,
 }
 
 impl World {
-    pub async fn start(settings: Settings<'_>) -> Self {
+    pub(crate) async fn start(settings: Settings<'_>) -> Self {
         Self::on(Clock::system(), settings, Options::default()).await
     }
 
-    pub async fn at(now_ms: u64, settings: Settings<'_>) -> (Self, ManualClock) {
+    pub(crate) async fn at(now_ms: u64, settings: Settings<'_>) -> (Self, ManualClock) {
         let (clock, hand) = Clock::manual(now_ms);
         (Self::on(clock, settings, Options::default()).await, hand)
     }
 
-    pub async fn on(clock: Clock, settings: Settings<'_>, options: Options) -> Self {
+    pub(crate) async fn on(clock: Clock, settings: Settings<'_>, options: Options) -> Self {
         let price = SeedPrice {
             id: PRICE.into(),
             unit_amount: 900,
@@ -80,46 +80,46 @@ impl World {
     }
 
     /// Ends the service without letting anything finish, as a crash would, and starts it again on the same store.
-    pub async fn crash_and_restart(&mut self) {
+    pub(crate) async fn crash_and_restart(&mut self) {
         self.service.host.lifecycle.shutdown(Duration::ZERO).await;
         self.service.host.drain().await;
         self.service = Running::start(self.folder.path(), &self.settings, self.clock.clone()).await;
     }
 
-    pub async fn post(&self, path: &str, body: Value) -> Value {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Value {
         let url = format!("{}{path}", self.stripe.base_url());
         let answer = http().post(url).json(&body).send().await.unwrap();
         assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
         answer.json().await.unwrap()
     }
 
-    pub async fn fault(&self, fault: Value) {
+    pub(crate) async fn fault(&self, fault: Value) {
         self.post("/_emulator/faults", fault).await;
     }
 
-    pub async fn stripe_get(&self, path: &str) -> Value {
+    pub(crate) async fn stripe_get(&self, path: &str) -> Value {
         let request = http().get(format!("{}{path}", self.stripe.base_url())).bearer_auth("sk_test_looking");
         request.send().await.unwrap().json().await.unwrap()
     }
 
-    pub async fn cancel_at_stripe(&self, id: &str) {
+    pub(crate) async fn cancel_at_stripe(&self, id: &str) {
         let url = format!("{}/v1/subscriptions/{id}", self.stripe.base_url());
         let answer = http().delete(url).bearer_auth("sk_test_looking").send().await.unwrap();
         assert!(answer.status().is_success());
     }
 
     /// Every subscription there is at Stripe.
-    pub async fn at_stripe(&self) -> Vec<Value> {
+    pub(crate) async fn at_stripe(&self) -> Vec<Value> {
         let list = self.stripe_get("/v1/subscriptions?status=all&limit=100").await;
         list["data"].as_array().unwrap().clone()
     }
 
     /// How often a line such as `POST /v1/subscriptions` was asked of Stripe.
-    pub async fn asked(&self, line: &str) -> u64 {
+    pub(crate) async fn asked(&self, line: &str) -> u64 {
         self.stripe_get("/_emulator/requests").await["by_path"][line].as_u64().unwrap_or(0)
     }
 
-    pub async fn set_status(&self, view: &SubscriptionView, status: &str) {
+    pub(crate) async fn set_status(&self, view: &SubscriptionView, status: &str) {
         let path = format!("/_emulator/subscriptions/{}/status", view.stripe_subscription_id);
         self.post(&path, json!({"status": status})).await;
     }
@@ -137,17 +137,22 @@ impl Running {
         let host = Host::on(load(platform).unwrap(), bus, clock, Entropy::system());
         let facts = observe(&host.bus).await;
         let (platform, webhook) = (host.platform(NAME).await.unwrap(), host.platform("webhook").await.unwrap());
-        subscription::start(config(settings), platform.clone()).await.unwrap();
+        let public = subscription::start(config(settings), platform.clone()).await.unwrap();
+        assert!(!public.has_routes(), "it has no public HTTP");
         Self { host, platform, webhook, facts }
     }
 
-    pub async fn ask<R: Request>(&self, tenant: &str, request: &R) -> Answer<R::Reply, R::Refusal> {
+    pub(crate) async fn ask<R: Request>(&self, tenant: &str, request: &R) -> Answer<R::Reply, R::Refusal> {
         let sender = Sender::new("gateway", self.platform.clock.clone(), self.platform.entropy.clone());
         let trail = Trail::new("test");
-        self.platform.bus.ask(&sender, &tenant.parse().unwrap(), &trail, request, Duration::from_secs(60)).await.unwrap()
+        self.platform
+            .bus
+            .ask(&sender, &tenant.parse().unwrap(), &trail, request, Duration::from_secs(60))
+            .await
+            .unwrap()
     }
 
-    pub async fn create(&self, ask: &CreateV1) -> Result<SubscriptionView, CreateRefusal> {
+    pub(crate) async fn create(&self, ask: &CreateV1) -> Result<SubscriptionView, CreateRefusal> {
         match self.ask("acme", ask).await {
             Answer::Ok(view) => Ok(view),
             Answer::Refused(refusal) => Err(refusal),
@@ -155,7 +160,7 @@ impl Running {
         }
     }
 
-    pub async fn get(&self, view: &SubscriptionView) -> SubscriptionView {
+    pub(crate) async fn get(&self, view: &SubscriptionView) -> SubscriptionView {
         match self.ask("acme", &GetV1 { subscription_id: view.subscription_id.clone() }).await {
             Answer::Ok(view) => view,
             other => panic!("{other:?}"),
@@ -163,7 +168,7 @@ impl Running {
     }
 
     /// Says what the webhook service would say, and waits until it is on its way.
-    pub async fn hint(&self, view: &SubscriptionView, status: &str, number: u64) {
+    pub(crate) async fn hint(&self, view: &SubscriptionView, status: &str, number: u64) {
         let hint = StripeSubscriptionChangedV1 {
             subscription_id: view.subscription_id.clone(),
             stripe_subscription_id: view.stripe_subscription_id.clone(),
@@ -174,14 +179,14 @@ impl Running {
         self.hint_with(hint, number).await;
     }
 
-    pub async fn hint_with(&self, hint: StripeSubscriptionChangedV1, number: u64) {
+    pub(crate) async fn hint_with(&self, hint: StripeSubscriptionChangedV1, number: u64) {
         let mut unit = Unit::new();
         unit.publish(&tenant(), number, &Trail::new("hint"), &WebhookEvent::from(hint));
         self.webhook.outbox.commit(unit).await.unwrap();
     }
 
     /// The facts published until now, in the order they came.
-    pub async fn facts(&self) -> Vec<(u64, SubscriptionEvent)> {
+    pub(crate) async fn facts(&self) -> Vec<(u64, SubscriptionEvent)> {
         self.settled().await;
         let facts = self.facts.lock().unwrap();
         let decode = |fact: &Envelope| SubscriptionEvent::decode(&fact.kind, &fact.data).unwrap().unwrap();
@@ -189,7 +194,7 @@ impl Running {
     }
 
     /// Waits until nothing waits in an outbox.
-    pub async fn settled(&self) {
+    pub(crate) async fn settled(&self) {
         until("the outboxes are drained", async || {
             self.platform.outbox.pending().await.unwrap() + self.webhook.outbox.pending().await.unwrap() == 0
         })
@@ -199,7 +204,11 @@ impl Running {
 
 async fn observe(bus: &Bus) -> Arc<Mutex<Vec<Envelope>>> {
     let kinds = [
-        CreatedV1::KIND, StatusChangedV1::KIND, StatusChangedV2::KIND, TransitionRejectedV1::KIND, ProofRevokedV1::KIND,
+        CreatedV1::KIND,
+        StatusChangedV1::KIND,
+        StatusChangedV2::KIND,
+        TransitionRejectedV1::KIND,
+        ProofRevokedV1::KIND,
         ProofKeyPublishedV1::KIND,
     ];
     let subscribe = Subscribe {
@@ -227,11 +236,11 @@ fn config(settings: &[(String, String)]) -> Config {
 }
 
 /// Waits until `look` says yes.
-pub async fn until(what: &str, look: impl AsyncFn() -> bool) {
+pub(crate) async fn until(what: &str, look: impl AsyncFn() -> bool) {
     eventually(SOON, what, async || look().await.then_some(())).await;
 }
 
-pub fn tenant() -> TenantId {
+pub(crate) fn tenant() -> TenantId {
     "acme".parse().unwrap()
 }
 
@@ -239,7 +248,7 @@ fn http() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
-pub fn wish(user: &str, key: &str) -> CreateV1 {
+pub(crate) fn wish(user: &str, key: &str) -> CreateV1 {
     CreateV1 {
         user_id: user.parse().unwrap(),
         price_id: PRICE.into(),
@@ -250,7 +259,7 @@ pub fn wish(user: &str, key: &str) -> CreateV1 {
     }
 }
 
-pub fn prove(view: &SubscriptionView, user: &str) -> VerifyV1 {
+pub(crate) fn prove(view: &SubscriptionView, user: &str) -> VerifyV1 {
     VerifyV1 {
         subscription_id: view.subscription_id.clone(),
         peer_id: "alice".parse().unwrap(),

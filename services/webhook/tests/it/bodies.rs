@@ -3,26 +3,24 @@
 use std::time::Duration;
 
 use serde_json::json;
+use store::Key;
 use tempfile::tempdir;
 use testkit::eventually;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{NOW_S, PATIENCE, Running, SECRET, event, signed, subscription_event};
+use crate::harness::{NOW_S, PATIENCE, Running, SECRET, Setup, pretty, signed, subscription_event};
 
 const MIB: usize = 1 << 20;
 
 /// A well-formed event of exactly this many bytes.
 fn event_of(id: &str, bytes: usize) -> String {
-    let mut object = subscription_event(id, "active")["data"]["object"].clone();
-    let with = |filler: String| {
-        object["description"] = json!(filler);
-        event(id, "customer.subscription.updated", &object).to_string()
-    };
-    let mut with = with;
-    let bare = with(String::new()).len();
-    // Line ends and quotes would be escaped when stored as text.
-    let body = with("\u{e9}".repeat((bytes - bare) / 2) + if (bytes - bare) % 2 == 1 { "x" } else { "" });
+    let mut event = subscription_event(id, "active");
+    let bare = event.to_string().len() + r#","description":"""#.len();
+    let filler = bytes - bare;
+    event["data"]["object"]["description"] =
+        json!("\u{e9}".repeat(filler / 2) + if filler % 2 == 1 { "x" } else { "" });
+    let body = event.to_string();
     assert_eq!(body.len(), bytes);
     body
 }
@@ -38,9 +36,10 @@ async fn one_mebibyte_is_kept_in_pieces_and_one_byte_more_is_refused() {
     service.drained().await;
     assert_eq!(facts.envelopes().len(), 1);
     assert_eq!(service.event("evt_big").await.unwrap()["bytes"], MIB);
-    let pieces = store::Query::prefix("event#evt_big", "body#", 100);
-    let pieces = service.platform.outbox.store().query(&pieces).await.unwrap().items;
-    assert!(pieces.len() == 4 || pieces.len() == 3, "a page ends at 1 MB: {} pieces", pieces.len());
+    for (number, there) in [(0, true), (3, true), (4, false)] {
+        let key = Key::new("event#evt_big", format!("body#{number:02}"));
+        assert_eq!(service.platform.outbox.store().get(&key).await.unwrap().is_some(), there, "piece {number}");
+    }
     // Once more with another count of deliveries: compared with the body as it was put together again.
     service.post(body.replace("\"pending_webhooks\":1", "\"pending_webhooks\":0")).await.ok();
     assert_eq!(service.listed("quarantine").await.len(), 0);
@@ -58,11 +57,9 @@ async fn binary_rubbish_of_any_size_is_kept_too() {
     assert_eq!(service.listed("quarantine").await.len(), 2);
 }
 
-#[tokio::test]
-async fn a_slow_body_is_given_up() {
-    let folder = tempdir().unwrap();
-    let service = Running::start(folder.path()).await;
-    let body = subscription_event("evt_1", "active").to_string();
+/// Begins to send an event and stops in its middle.
+async fn begin(service: &Running) -> TcpStream {
+    let body = subscription_event("evt_slow", "active").to_string();
     let header = signed(SECRET, NOW_S, body.as_bytes());
     let mut stream = TcpStream::connect(service.address).await.unwrap();
     let head = format!(
@@ -71,6 +68,14 @@ async fn a_slow_body_is_given_up() {
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(&body.as_bytes()[..20]).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn a_slow_body_is_given_up() {
+    let folder = tempdir().unwrap();
+    let service = Running::start(folder.path()).await;
+    let mut stream = begin(&service).await;
     let reading = tokio::spawn(async move {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
@@ -84,7 +89,27 @@ async fn a_slow_body_is_given_up() {
     .await;
     let answer = reading.await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("request_timeout"), "{answer}");
-    assert_eq!(service.event("evt_1").await, None);
+    assert_eq!(service.event("evt_slow").await, None);
+}
+
+#[tokio::test]
+async fn more_requests_than_fit_are_asked_to_come_again() {
+    let folder = tempdir().unwrap();
+    let config = |config: &mut webhook::Config| config.max_in_flight = 1;
+    let service = Running::with(folder.path(), Setup { config: Some(config), ..Setup::default() }).await;
+    let body = pretty(&subscription_event("evt_1", "active"));
+    let stream = begin(&service).await;
+    let refused = eventually(PATIENCE, "the place to be taken", async || {
+        let answer = service.post(&body).await;
+        (answer.status != 200).then_some(answer)
+    })
+    .await;
+    refused.refused(503, "unavailable");
+    assert!(refused.retry_after.is_some());
+    // A client that goes away frees its place.
+    drop(stream);
+    eventually(PATIENCE, "the place to be free", async || (service.post(&body).await.status == 200).then_some(()))
+        .await;
 }
 
 #[tokio::test]
@@ -95,7 +120,10 @@ async fn other_methods_and_paths_are_refused() {
     let url = format!("http://{}/stripe/webhook", service.address);
     for method in ["GET", "PUT", "DELETE", "PATCH"] {
         let answer = client.request(method.parse().unwrap(), &url).send().await.unwrap();
-        assert_eq!((answer.status().as_u16(), answer.headers()["x-error-code"].as_bytes()), (405, &b"method_not_allowed"[..]));
+        assert_eq!(
+            (answer.status().as_u16(), answer.headers()["x-error-code"].as_bytes()),
+            (405, &b"method_not_allowed"[..])
+        );
         assert_eq!(answer.headers()["allow"], "POST");
     }
     assert_eq!(client.post(format!("{url}/x")).send().await.unwrap().status(), 404);

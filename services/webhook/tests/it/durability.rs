@@ -9,7 +9,7 @@ use store::{Action, Backend, Item, Key, Page, Query, SqliteOptions, Store, Store
 use tempfile::tempdir;
 use testkit::eventually;
 
-use crate::harness::{PATIENCE, Running, Setup, pretty, subscription_event};
+use crate::harness::{NOW_S, PATIENCE, Running, SECRET, Setup, pretty, signed, subscription_event};
 
 #[test]
 fn a_fact_that_was_not_yet_read_is_published_by_the_next_process() {
@@ -77,7 +77,8 @@ impl Backend for Moody {
 #[tokio::test]
 async fn what_cannot_be_stored_is_asked_for_again() {
     let folder = tempdir().unwrap();
-    let clock = clock::Clock::system();
+    // Its time is that of the service, or what is stored would have expired at once.
+    let (clock, _hand) = clock::Clock::manual(NOW_S * 1_000);
     let table = Store::sqlite(SqliteOptions::at(folder.path().join("moody.db")), clock).unwrap();
     let moody = Arc::new(Moody { store: table, mood: AtomicU8::new(BROKEN) });
     let setup = Setup { store: Some(Arc::clone(&moody) as Arc<dyn Backend>), ..Setup::default() };
@@ -91,7 +92,7 @@ async fn what_cannot_be_stored_is_asked_for_again() {
     let service = Arc::new(service);
     let posting = tokio::spawn({
         let (service, body) = (Arc::clone(&service), body.clone());
-        let header = crate::harness::signed(crate::harness::SECRET, service.now_s(), body.as_bytes());
+        let header = signed(SECRET, service.now_s(), body.as_bytes());
         async move { service.post_with(body, &[&header]).await }
     });
     eventually(PATIENCE, "the request to be given up", async || {

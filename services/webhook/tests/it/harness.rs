@@ -41,7 +41,8 @@ pub(crate) struct Setup {
 }
 
 pub(crate) fn config() -> Config {
-    let sources = Sources { service: webhook::NAME, defaults: &[webhook::DEFAULTS], file: None, env: std::iter::empty() };
+    let sources =
+        Sources { service: webhook::NAME, defaults: &[webhook::DEFAULTS], file: None, env: std::iter::empty() };
     Config { secrets: vec![Secret::new(SECRET)], ..load(sources).unwrap() }
 }
 
@@ -149,7 +150,7 @@ impl Running {
         let seen = facts.clone();
         tokio::spawn(async move {
             while let Some(delivery) = deliveries.next().await {
-                seen.0.lock().unwrap().push(delivery.incoming.clone().unwrap());
+                seen.take(delivery.incoming.clone().unwrap());
                 delivery.ack().await.unwrap();
             }
         });
@@ -193,6 +194,14 @@ impl Answer {
 pub(crate) struct Facts(Arc<Mutex<Vec<Envelope>>>);
 
 impl Facts {
+    /// Events come at least once; as an inbox does, the same id is taken once.
+    fn take(&self, envelope: Envelope) {
+        let mut seen = self.0.lock().unwrap();
+        if !seen.iter().any(|known| known.id == envelope.id) {
+            seen.push(envelope);
+        }
+    }
+
     pub(crate) fn envelopes(&self) -> Vec<Envelope> {
         self.0.lock().unwrap().clone()
     }

@@ -1,25 +1,13 @@
 //! Signatures, and what becomes of every kind of body.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_like::all;
 use serde_json::{Value, json};
 use service::config::Secret;
 use tempfile::tempdir;
 
-use crate::harness::{NOW_S, Running, SECRET, Setup, event, host, pretty, signed, subscription_event, v1};
-
-mod futures_like {
-    /// Runs all at once.
-    pub(super) async fn all<T: Send + 'static>(work: Vec<impl Future<Output = T> + Send + 'static>) -> Vec<T> {
-        let tasks: Vec<_> = work.into_iter().map(tokio::spawn).collect();
-        let mut done = Vec::new();
-        for task in tasks {
-            done.push(task.await.unwrap());
-        }
-        done
-    }
-}
+use crate::harness::{NOW_S, Running, SECRET, Setup, config, event, host, pretty, signed, subscription_event, v1};
 
 #[tokio::test]
 async fn it_does_not_start_without_a_secret() {
@@ -27,7 +15,7 @@ async fn it_does_not_start_without_a_secret() {
     let (host, _hand) = host(folder.path(), false);
     for secrets in [vec![], vec![Secret::new("")]] {
         let platform = host.platform(webhook::NAME).await.unwrap();
-        let config = webhook::Config { secrets, ..crate::harness::config() };
+        let config = webhook::Config { secrets, ..config() };
         let error = webhook::start(config, platform).await.unwrap_err().to_string();
         assert!(error.starts_with("secrets: "), "{error}");
     }
@@ -62,7 +50,8 @@ async fn a_rolled_secret_is_good_with_the_new_one_beside_it() {
     let service = Running::with(folder.path(), Setup { config: Some(config), ..Setup::default() }).await;
     let body = pretty(&event("evt_1", "x.y", &Value::Null));
     let (old, new) = (v1(SECRET, NOW_S, body.as_bytes()), v1("whsec_new", NOW_S, body.as_bytes()));
-    for header in [format!("t={NOW_S},v1={old}"), format!("t={NOW_S},v1={new}"), format!("t={NOW_S},v1={new},v1={old}")] {
+    for header in [format!("t={NOW_S},v1={old}"), format!("t={NOW_S},v1={new}"), format!("t={NOW_S},v1={new},v1={old}")]
+    {
         service.post_with(body.as_str(), &[&header]).await.ok();
     }
     let many = format!("t={NOW_S}{}", format!(",v1={old}").repeat(9));
@@ -166,17 +155,20 @@ async fn another_api_version_is_taken_in_all_the_same() {
     assert_eq!(facts.payloads()[0].api_version.as_deref(), Some("2025-03-31.basil"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn fifty_copies_at_once_are_one_fact() {
     let folder = tempdir().unwrap();
-    let service = std::sync::Arc::new(Running::start(folder.path()).await);
+    let service = Arc::new(Running::start(folder.path()).await);
     let facts = service.reader().await;
     let body = pretty(&subscription_event("evt_1", "active"));
     let post = |_| {
-        let (service, body) = (std::sync::Arc::clone(&service), body.clone());
-        async move { service.post(body).await.status }
+        let (service, body) = (Arc::clone(&service), body.clone());
+        tokio::spawn(async move { service.post(body).await.status })
     };
-    assert_eq!(all((0..50).map(post).collect()).await, [200; 50]);
+    let posts: Vec<_> = (0..50).map(post).collect();
+    for post in posts {
+        assert_eq!(post.await.unwrap(), 200);
+    }
     service.drained().await;
     assert_eq!(facts.envelopes().len(), 1);
     assert_eq!(service.listed("received").await.len(), 1);
@@ -197,7 +189,10 @@ async fn the_same_id_with_other_content_is_a_conflict_and_with_another_count_of_
     service.post(&other).await.ok();
     service.drained().await;
     let aside = service.listed("quarantine").await;
-    assert_eq!((aside.len(), &aside[0]["reason"], &aside[0]["stripe_event_id"]), (1, &json!("conflict"), &json!("evt_1")));
+    assert_eq!(
+        (aside.len(), &aside[0]["reason"], &aside[0]["stripe_event_id"]),
+        (1, &json!("conflict"), &json!("evt_1"))
+    );
     assert_eq!(facts.payloads().len(), 1);
     assert_eq!(facts.payloads()[0].hinted_status.as_deref(), Some("active"));
 }

@@ -60,7 +60,7 @@ async fn a_failed_payment_becomes_the_same_hint_in_every_version() {
     assert_eq!(service.event("evt_2").await.unwrap()["state"], "kept");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn facts_of_a_subscription_are_numbered_without_gaps_however_many_come_at_once() {
     let folder = tempdir().unwrap();
     let service = Arc::new(Running::start(folder.path()).await);

@@ -69,7 +69,10 @@ async fn structured_mode_is_read(h: &mut Harness) {
     h.inject(&headers, json("synapse.test.happened.v1", "", None).as_bytes()).await;
     let delivery = next(&mut deliveries).await;
     let envelope = good(&delivery.incoming);
-    assert_eq!((envelope.sequence, &envelope.data[..], envelope.key.as_str()), (41, &b"{\"n\":41}"[..], "acme/stranger"));
+    assert_eq!(
+        (envelope.sequence, &envelope.data[..], envelope.key.as_str()),
+        (41, &b"{\"n\":41}"[..], "acme/stranger")
+    );
     delivery.ack().await.unwrap();
 }
 

@@ -1,0 +1,234 @@
+//! The real gateway on a free port, an embedded bus and a SQLite file, under a clock that only the test moves. What is
+//! behind it are doubles on the same bus; the subscription double's facts go through an outbox of its own.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use auth::{Entitlement, Grant, ProofSigner, Role, SignerRules, SigningKey, TokenMinter};
+use bus::{Bus, EmbeddedOptions, Sender, Trail};
+use clock::{Clock, Entropy, ManualClock};
+use contracts::events::subscription::{ProofKeyPublishedV1, ProofRevokedV1, SubscriptionEvent};
+use contracts::frames::ServerFrame;
+use contracts::requests::presence::DisconnectV1;
+use contracts::Signal;
+use outbox::Unit;
+use serde_json::{Value, json};
+use service::config::{self, Sources};
+use service::{Host, PLATFORM, PLATFORM_DEFAULTS, PROOF_AUDIENCE, PROOF_ISSUER, Platform, PlatformConfig};
+use tempfile::TempDir;
+
+use crate::client::{Answer, Client, raw};
+use crate::doubles::Doubles;
+
+/// Longest wait for anything; a slow machine needs more than a quick one, and nobody waits for it in vain.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+pub(crate) const START_MS: u64 = 1_790_000_000_000;
+pub(crate) const SECRET: &str = "a secret of thirty-two bytes or so";
+pub(crate) const ACME: &str = "acme";
+
+pub(crate) struct World {
+    pub(crate) address: SocketAddr,
+    pub(crate) bus: Bus,
+    pub(crate) clock: Clock,
+    pub(crate) hand: ManualClock,
+    pub(crate) doubles: Arc<Doubles>,
+    pub(crate) node: String,
+    pub(crate) host: Host,
+    signer: ProofSigner,
+    platform: Platform,
+    subscription: Platform,
+    sequence: AtomicU64,
+}
+
+pub(crate) async fn run(test: impl AsyncFnOnce(&World)) {
+    run_with(&[], test).await;
+}
+
+/// Runs a test on a fresh world with these settings of the gateway; fails when it leaves anything in an outbox or among
+/// the dead letters.
+pub(crate) async fn run_with(settings: &[(&str, &str)], test: impl AsyncFnOnce(&World)) {
+    let folder = TempDir::new().unwrap();
+    let world = World::start(folder.path(), settings).await;
+    world.doubles.serve(&world.bus, &world.clock).await;
+    world.publish(&ProofKeyPublishedV1 { key: world.signer.public() }.into()).await;
+    test(&world).await;
+    world.stop().await;
+}
+
+/// The same without anybody behind the gateway.
+pub(crate) async fn run_alone(test: impl AsyncFnOnce(&World)) {
+    let folder = TempDir::new().unwrap();
+    let world = World::start(folder.path(), &[]).await;
+    world.publish(&ProofKeyPublishedV1 { key: world.signer.public() }.into()).await;
+    test(&world).await;
+    world.stop().await;
+}
+
+impl World {
+    async fn start(folder: &Path, settings: &[(&str, &str)]) -> Self {
+        let (clock, hand) = Clock::manual(START_MS);
+        let read = gateway::SUBSCRIPTIONS.iter().map(|line| (line.kind.to_owned(), vec![gateway::NAME.to_owned()]));
+        let options = EmbeddedOptions { routes: Some(read.collect()), ..EmbeddedOptions::default() };
+        let bus = Bus::embedded(options, clock.clone());
+        let host = Host::on(platform_config(folder), bus.clone(), clock.clone(), Entropy::system());
+        let platform = host.platform(gateway::NAME).await.unwrap();
+        let subscription = host.platform("subscription").await.unwrap();
+        let router = gateway::start(gateway_config(settings), platform.clone()).await.unwrap();
+        let address = host.serve_public(gateway::NAME, router).await.unwrap();
+        let key = SigningKey::from_seed("k-1", &[7; 32]).unwrap();
+        Self {
+            signer: ProofSigner::new(key, START_MS + 86_400_000, SignerRules::new(PROOF_ISSUER, PROOF_AUDIENCE)),
+            doubles: Arc::default(),
+            node: platform.node_id.to_string(),
+            sequence: AtomicU64::new(1),
+            address,
+            bus,
+            clock,
+            hand,
+            host,
+            platform,
+            subscription,
+        }
+    }
+
+    /// What every test must leave behind: nothing.
+    async fn stop(self) {
+        self.relayed().await;
+        let letters = self.platform.outbox.dead_letters();
+        assert_eq!(letters.list(None, 10).await.unwrap().letters.len(), 0, "dead letters");
+        let host = self.host.clone();
+        let draining = tokio::spawn(async move { host.drain().await });
+        testkit::eventually(SOON, "the host to drain", async || {
+            self.hand.advance(Duration::from_secs(1));
+            draining.is_finished().then_some(())
+        })
+        .await;
+    }
+
+    pub(crate) async fn relayed(&self) {
+        testkit::eventually(SOON, "empty outboxes", async || {
+            let rows = self.platform.outbox.pending().await.unwrap() + self.subscription.outbox.pending().await.unwrap();
+            if rows == 0 { Ok(()) } else { Err(format!("{rows} rows")) }
+        })
+        .await;
+    }
+
+    /// Publishes a fact of the subscription service; returns once the gateway has read it.
+    pub(crate) async fn publish(&self, fact: &SubscriptionEvent) {
+        let mut unit = Unit::new();
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        unit.publish(&ACME.parse().unwrap(), sequence, &Trail::new("double"), fact);
+        self.subscription.outbox.commit(unit).await.unwrap();
+        self.relayed().await;
+    }
+
+    pub(crate) async fn revoke(&self, subscription: &str, min_ver: u64) {
+        let (subscription_id, until_ms) = (subscription.parse().unwrap(), self.clock.now_ms() + 300_000);
+        self.publish(&ProofRevokedV1 { subscription_id, min_ver, until_ms, reason: "canceled".into() }.into()).await;
+    }
+
+    /// Sends a signal as another process would.
+    pub(crate) async fn tell(&self, address: &str, tenant: &str, signal: &impl Signal) {
+        let sender = Sender::new("double", self.clock.clone(), Entropy::system());
+        self.bus.tell(&sender, address, &tenant.parse().unwrap(), &Trail::new("double"), signal).await.unwrap();
+    }
+
+    /// A token of the user `ada` that lives for an hour.
+    pub(crate) fn token(&self) -> String {
+        self.token_of(ACME, "ada", Role::User, 3_600_000)
+    }
+
+    pub(crate) fn token_of(&self, tenant: &str, user: &str, role: Role, ttl_ms: u64) -> String {
+        let minter = TokenMinter::hs256("synapse", "synapse-gateway", "hs-1", SECRET.into()).unwrap();
+        let (tenant, user) = (tenant.parse().unwrap(), user.parse().unwrap());
+        minter.mint(&Grant { tenant, user, role, ttl_ms, token_id: "t-1".into() }, self.clock.now_ms())
+    }
+
+    /// A proof of `acme`'s peer under `sub-<peer>`.
+    pub(crate) fn proof(&self, peer: &str, ver: u64) -> String {
+        self.proof_of(ACME, peer, &format!("sub-{peer}"), ver)
+    }
+
+    pub(crate) fn proof_of(&self, tenant: &str, peer: &str, subscription: &str, ver: u64) -> String {
+        let entitlement = Entitlement {
+            tenant: tenant.parse().unwrap(),
+            peer: peer.parse().unwrap(),
+            subscription: subscription.parse().unwrap(),
+            ver,
+            plan: "team".into(),
+            limits: BTreeMap::new(),
+            entitled_until_ms: START_MS + 86_400_000,
+            proof_id: "p-1".into(),
+            peer_key: None,
+        };
+        self.signer.issue(entitlement, self.clock.now_ms()).unwrap().proof
+    }
+
+    pub(crate) fn auth_frame(&self, peer: &str) -> Value {
+        let (token, proof) = (self.token(), self.proof(peer, 2));
+        json!({"type": "auth", "id": "auth-1", "token": token, "peer_id": peer, "proof": proof})
+    }
+
+    /// A connection that has read its hello.
+    pub(crate) async fn connect(&self) -> Client {
+        let mut client = Client::connect(self.address).await;
+        assert!(matches!(client.next().await, ServerFrame::Hello { .. }));
+        client
+    }
+
+    /// A connection of `acme`'s peer that was accepted.
+    pub(crate) async fn enter(&self, peer: &str) -> Client {
+        self.enter_with(&self.auth_frame(peer)).await
+    }
+
+    pub(crate) async fn enter_with(&self, auth: &Value) -> Client {
+        let mut client = self.connect().await;
+        client.accepted(auth).await;
+        client
+    }
+
+    /// The leaves that presence was told, once there are `count`: peer, generation, reason.
+    pub(crate) async fn leaves(&self, count: usize) -> Vec<(String, u64, String)> {
+        testkit::eventually(SOON, "presence to be told", async || {
+            let seen = self.doubles.seen::<DisconnectV1>().len();
+            if seen >= count { Ok(()) } else { Err(format!("{seen} leaves")) }
+        })
+        .await;
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let leave = |body: &Value| {
+            (text(&body["peer_id"]), body["generation"].as_u64().unwrap(), text(&body["reason"]))
+        };
+        self.doubles.seen::<DisconnectV1>().iter().map(|seen| leave(&seen.body)).collect()
+    }
+
+    /// An HTTP request with a good token.
+    pub(crate) async fn http(&self, line: &str, headers: &str, body: &str) -> Answer {
+        let token = format!("Authorization: Bearer {}\r\n{headers}", self.token());
+        self.http_as(line, &token, body).await
+    }
+
+    pub(crate) async fn http_as(&self, line: &str, headers: &str, body: &str) -> Answer {
+        let length = body.len();
+        let head = format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n");
+        raw(self.address, &format!("{head}{headers}\r\n{body}")).await
+    }
+}
+
+fn platform_config(folder: &Path) -> PlatformConfig {
+    let env = [
+        ("SYNAPSE_PLATFORM__STORE".to_owned(), format!("sqlite:{}", folder.display())),
+        ("SYNAPSE_PLATFORM__HTTP_LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
+    ];
+    config::load(Sources { service: PLATFORM, defaults: PLATFORM_DEFAULTS, file: None, env: env.into_iter() }).unwrap()
+}
+
+fn gateway_config(settings: &[(&str, &str)]) -> gateway::Config {
+    let name = |key: &str| format!("SYNAPSE_GATEWAY__{}", key.to_ascii_uppercase());
+    let secret = [("token_secret", SECRET)];
+    let env = secret.iter().chain(settings).map(|(key, value)| (name(key), (*value).to_owned()));
+    config::load(Sources { service: gateway::NAME, defaults: &[gateway::DEFAULTS], file: None, env }).unwrap()
+}
