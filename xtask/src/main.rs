@@ -6,6 +6,7 @@
 mod bench;
 mod bless;
 mod check;
+mod fleet;
 mod gate;
 mod generate;
 mod process;
@@ -45,6 +46,12 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Runs the five services as separate processes on NATS, DynamoDB and SQS, and the demo against them.
+    Fleet {
+        /// The demo's report as one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     /// Measures in release against references in the same run.
     Bench {
         /// Only these: envelope, relay, consume, latency (default: all).
@@ -63,6 +70,7 @@ fn main() -> ExitCode {
         Command::Test { names } => suites::run(&root, &names),
         Command::Check => check::run(&root),
         Command::Bless { check } => bless::run(&root, check),
+        Command::Fleet { json } => fleet::run(&root, json),
         Command::Bench { names, json } => bench::run(&root, &names, json.as_deref()),
     };
     match done {

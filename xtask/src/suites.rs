@@ -11,6 +11,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
 
+use crate::fleet;
 use crate::stopwatch::Stopwatch;
 use crate::tools;
 
@@ -37,6 +38,16 @@ const SUITES: &[Suite] = &[
         about: "goldens, the compatibility gate, generated files, AsyncAPI by its official parser",
         needs: &["npm"],
         run: contract::run,
+    },
+    Suite {
+        name: "fleet",
+        about: "five processes on NATS, SQS and DynamoDB, the demo against them, a clean stop",
+        needs: fleet::NEEDS,
+        run: |root| {
+            let mut tally = Tally::default();
+            tally.record("the demo against five separate processes", fleet::run(root, false));
+            Ok(tally)
+        },
     },
     Suite {
         name: "unit",

@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::Context;
 use auth::{Grant, Role, TokenMinter};
 use clock::{Clock, Entropy};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use stripe_emulator::{DeliveryPlan, Mode, Options, Order, SeedPrice, StripeEmulator};
 
@@ -19,9 +20,6 @@ pub const STRIPE_KEY: &str = "sk_test_synapse";
 /// The price that the default plan is billed by.
 pub const PRICE: &str = "price_team_monthly";
 
-const ISSUER: &str = "synapse";
-const AUDIENCE: &str = "synapse-gateway";
-const KID: &str = "hs-1";
 const TOKEN_TTL_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// Secrets made at the first start and kept in the data folder.
@@ -61,18 +59,10 @@ impl Secrets {
     /// An access token for a developer, good for a day.
     ///
     /// # Errors
-    /// When the secret is too short, which a generated one is not.
+    /// When the gateway's own settings are wrong.
     pub fn token(&self, clock: &Clock, entropy: &Entropy) -> anyhow::Result<String> {
-        let minter = TokenMinter::hs256(ISSUER, AUDIENCE, KID, self.token_secret.clone().into())?;
-        let now_ms = clock.now_ms();
-        let grant = Grant {
-            tenant: "development".parse()?,
-            user: "developer".parse()?,
-            role: Role::Admin,
-            ttl_ms: TOKEN_TTL_MS,
-            token_id: entropy.uuid_v7(now_ms).to_string(),
-        };
-        Ok(minter.mint(&grant, now_ms))
+        let gateway: gateway::Config = service::load(gateway::NAME, &[gateway::DEFAULTS])?;
+        mint(&gateway, self.token_secret.clone().into(), clock, entropy)
     }
 
     /// The settings that make the services use these secrets and the emulator at `stripe`.
@@ -101,6 +91,29 @@ impl Secrets {
         reqwest::Client::new().post(url).json(&endpoint).send().await?.error_for_status()?;
         Ok(())
     }
+}
+
+/// An access token as the gateway's settings demand, signed with its HS256 secret.
+///
+/// # Errors
+/// When the secret is too short.
+pub fn mint(
+    gateway: &gateway::Config,
+    secret: SecretString,
+    clock: &Clock,
+    entropy: &Entropy,
+) -> anyhow::Result<String> {
+    let (issuer, audience, kid) = (&gateway.token_issuer, &gateway.token_audience, &gateway.token_secret_kid);
+    let minter = TokenMinter::hs256(issuer, audience, kid, secret)?;
+    let now_ms = clock.now_ms();
+    let grant = Grant {
+        tenant: "development".parse()?,
+        user: "developer".parse()?,
+        role: Role::Admin,
+        ttl_ms: TOKEN_TTL_MS,
+        token_id: entropy.uuid_v7(now_ms).to_string(),
+    };
+    Ok(minter.mint(&grant, now_ms))
 }
 
 /// Starts Stripe's stand-in on a free port. It sends every webhook twice and out of order, as Stripe may.

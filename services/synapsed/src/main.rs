@@ -6,7 +6,9 @@ mod serve;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use service::config;
+use clock::{Clock, Entropy};
+use service::config::{self, Mode};
+use synapsed::development;
 
 /// Connects peers and sells them the connection: gateway, presence, signaling, subscriptions and webhooks in one process.
 #[derive(Parser)]
@@ -26,6 +28,8 @@ enum Command {
     Topology,
     /// Print the page of all problem codes (Markdown).
     ErrorsPage,
+    /// Print an access token that the gateway's configured HS256 secret signs. Refused in production.
+    DevelopmentToken,
     /// Print every environment variable that sets something, of all services or of one.
     ConfigKeys {
         /// Only this service (or `platform`).
@@ -46,6 +50,7 @@ fn main() -> ExitCode {
             print!("{}", service::http::problem::codes_page());
             Ok(ExitCode::SUCCESS)
         }
+        Command::DevelopmentToken => development_token(),
         Command::ConfigKeys { service } => config_keys(service.as_deref()),
     };
     outcome.unwrap_or_else(|error| {
@@ -56,6 +61,15 @@ fn main() -> ExitCode {
 
 fn run(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     tokio::runtime::Runtime::new()?.block_on(work)
+}
+
+fn development_token() -> anyhow::Result<ExitCode> {
+    let platform: service::PlatformConfig = service::load(service::PLATFORM, service::PLATFORM_DEFAULTS)?;
+    anyhow::ensure!(platform.common.mode == Mode::Development, "tokens of production come from its identity provider");
+    let gateway: gateway::Config = service::load(gateway::NAME, &[gateway::DEFAULTS])?;
+    let secret = gateway.token_secret.current();
+    println!("{}", development::mint(&gateway, secret, &Clock::system(), &Entropy::system())?);
+    Ok(ExitCode::SUCCESS)
 }
 
 fn config_keys(only: Option<&str>) -> anyhow::Result<ExitCode> {

@@ -28,7 +28,7 @@ const MAY_DEPEND: &[(&str, &[&[&str]])] = &[
     ("synapse", &[BASE, &["peer"]]),
     ("stripe-emulator", &[&["clock"]]),
     ("testkit", &[BASE]),
-    ("xtask", &[BASE]),
+    ("xtask", &[BASE, &["testkit"]]),
     ("benches", &[BASE, BACKENDS, &["outbox", "testkit"]]),
 ];
 
