@@ -326,3 +326,45 @@ async fn leases_are_extended_while_an_event_is_handled_or_waits_behind_another()
     assert_eq!((first.settled().await, second.settled().await), (Word::Ack, Word::Ack));
     consumer.stop().await;
 }
+
+#[tokio::test]
+async fn an_older_fact_that_is_still_being_handled_does_not_overwrite_a_newer_one() {
+    struct Last(Arc<Notify>, Arc<Notify>);
+
+    #[async_trait::async_trait]
+    impl outbox::Consumer for Last {
+        async fn handle(&self, event: &bus::Envelope, unit: &mut outbox::Unit) -> Result<(), Failure> {
+            if text(event) == "slow" {
+                self.0.notify_one();
+                self.1.notified().await;
+            }
+            // No condition of its own: the watermark alone decides.
+            unit.put(Item::new(Key::new("last", &event.key), event.sequence, "{}"), Condition::Any);
+            Ok(())
+        }
+    }
+
+    let clock = Clock::system();
+    let wire = Wire::new(bus(&clock));
+    let world = World::on(clock, wire.bus());
+    let (begun, open) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let mut hands = Vec::new();
+    let mut consumers = Vec::new();
+    for _ in 0..2 {
+        hands.push(wire.by_hand());
+        consumers.push(Running::consumer(&world.listener, &LATEST, Last(Arc::clone(&begun), Arc::clone(&open))));
+        let warm = envelope("warm", "peer/warm", 1, "plain");
+        assert_eq!(hands.last().unwrap().give(Ok(warm), 1).await.settled().await, Word::Ack);
+    }
+    let mut older = hands[0].give(Ok(envelope("e-1", "peer/alice", 1, "slow")), 1).await;
+    begun.notified().await;
+    let newer = envelope("e-2", "peer/alice", 2, "plain");
+    assert_eq!(hands[1].give(Ok(newer), 1).await.settled().await, Word::Ack);
+    open.notify_one();
+    assert_eq!(older.settled().await, Word::Ack);
+    let last = world.listener.store().get(&Key::new("last", key("peer/alice"))).await.unwrap().unwrap();
+    assert_eq!(last.version, 2);
+    for consumer in consumers {
+        consumer.stop().await;
+    }
+}

@@ -8,6 +8,7 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, IndexStatus, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType, TableDescription, TableStatus, TimeToLiveSpecification, TimeToLiveStatus,
 };
+use clock::Clock;
 
 use super::DynamoOptions;
 use super::failure::failed;
@@ -89,7 +90,8 @@ async fn wait(client: &Client, options: &DynamoOptions) -> Result<TableDescripti
             if let Some(table) = describe(client, options).await?.filter(is_ready) {
                 return Ok(table);
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            // Real time whatever the store's clock says: a real server is being waited for.
+            Clock::system().sleep(LOOK_AGAIN).await;
         }
     };
     tokio::time::timeout(Duration::from_millis(options.create_timeout_ms), ready).await.unwrap_or_else(|_| {

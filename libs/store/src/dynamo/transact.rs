@@ -8,6 +8,7 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, ConditionCheck, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
+use clock::Clock;
 
 use super::Dynamo;
 use super::failure::failed;
@@ -60,7 +61,8 @@ pub(super) async fn transact(table: &Dynamo, actions: &[Action]) -> Result<(), S
 /// Full jitter: anything from nothing to the bound, which doubles.
 async fn pause(table: &Dynamo, attempt: u32) {
     let bound = table.options.pause_first_ms.saturating_mul(1 << attempt.min(16)).min(table.options.pause_max_ms);
-    tokio::time::sleep(Duration::from_millis(table.entropy.up_to(bound))).await;
+    // Real time whatever the store's clock says: it is other writers that are waited for.
+    Clock::system().sleep(Duration::from_millis(table.entropy.up_to(bound))).await;
 }
 
 fn steps(table: &str, actions: &[Action], anew: &[bool], now_ms: u64) -> Result<Vec<TransactWriteItem>, StoreError> {

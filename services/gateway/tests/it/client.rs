@@ -54,6 +54,11 @@ impl Client {
         self.send_raw(Message::Text(frame.to_string().into())).await;
     }
 
+    /// The same where the server may have closed already.
+    pub(crate) async fn try_send(&mut self, frame: &Value) -> Result<(), Error> {
+        within("the send", self.socket.send(Message::Text(frame.to_string().into()))).await
+    }
+
     pub(crate) async fn send_raw(&mut self, message: Message) {
         within("the send", self.socket.send(message)).await.unwrap();
     }

@@ -2,7 +2,7 @@
 //! first sample.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bus::{Asked, Bus, Trail};
@@ -28,6 +28,7 @@ pub(crate) struct Doubles {
     seen: Mutex<Vec<Seen>>,
     scripts: Mutex<HashMap<&'static str, Value>>,
     generation: AtomicU64,
+    hanging: AtomicBool,
 }
 
 impl Doubles {
@@ -66,7 +67,8 @@ impl Doubles {
                 Some(script) => serde_json::from_value(script).unwrap(),
                 None => Answer::Ok(reply(&ask)),
             };
-            std::future::ready(answer)
+            let hanging = doubles.hanging.load(Ordering::Relaxed);
+            async move { if hanging { std::future::pending().await } else { answer } }
         };
         let serving = bus::serve(bus, "double", clock.clone(), 64, CancellationToken::new(), handler).await.unwrap();
         tokio::spawn(serving);
@@ -75,6 +77,11 @@ impl Doubles {
     /// From now on `R` is answered so.
     pub(crate) fn script<R: Request>(&self, answer: &Answer<R::Reply, R::Refusal>) {
         self.scripts.lock().unwrap().insert(R::KIND, serde_json::to_value(answer).unwrap());
+    }
+
+    /// From now on nobody is answered.
+    pub(crate) fn hang(&self) {
+        self.hanging.store(true, Ordering::Relaxed);
     }
 
     /// What was asked of `R` until now.

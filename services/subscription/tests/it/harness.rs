@@ -21,6 +21,7 @@ use service::{Host, PLATFORM, PLATFORM_DEFAULTS, Platform};
 use stripe_emulator::{Options, SeedPrice, StripeEmulator};
 use subscription::{Config, DEFAULTS, NAME};
 use testkit::eventually;
+use tokio::runtime::Runtime;
 
 /// Longest any test waits for something to come true.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
@@ -39,10 +40,19 @@ pub(crate) struct World {
 
 /// One life of the service, from start to stop.
 pub(crate) struct Running {
-    pub(crate) host: Host,
     pub(crate) platform: Platform,
     webhook: Platform,
     facts: Arc<Mutex<Vec<Envelope>>>,
+    /// Of its own, so that it can be killed with everything that runs on it.
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl World {
@@ -81,8 +91,9 @@ impl World {
 
     /// Ends the service without letting anything finish, as a crash would, and starts it again on the same store.
     pub(crate) async fn crash_and_restart(&mut self) {
-        self.service.host.lifecycle.shutdown(Duration::ZERO).await;
-        self.service.host.drain().await;
+        if let Some(runtime) = self.service.runtime.take() {
+            runtime.shutdown_background();
+        }
         self.service = Running::start(self.folder.path(), &self.settings, self.clock.clone()).await;
     }
 
@@ -127,19 +138,26 @@ impl World {
 
 impl Running {
     async fn start(folder: &Path, settings: &[(String, String)], clock: Clock) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let (folder, settings) = (folder.to_owned(), settings.to_vec());
+        let started = runtime.spawn(async move { Self::start_here(&folder, &settings, clock).await });
+        let mut running = started.await.unwrap();
+        running.runtime = Some(runtime);
+        running
+    }
+
+    async fn start_here(folder: &Path, settings: &[(String, String)], clock: Clock) -> Self {
         let store = format!("sqlite:{}", folder.display());
         let env = [("SYNAPSE_PLATFORM__STORE".to_owned(), store)];
         let platform = Sources { service: PLATFORM, defaults: PLATFORM_DEFAULTS, file: None, env: env.into_iter() };
-        let bus = Bus::embedded(
-            EmbeddedOptions { routes: Some(BTreeMap::new()), ..EmbeddedOptions::default() },
-            clock.clone(),
-        );
+        let options = EmbeddedOptions { routes: Some(BTreeMap::new()), ..EmbeddedOptions::default() };
+        let bus = Bus::embedded(options, clock.clone());
         let host = Host::on(load(platform).unwrap(), bus, clock, Entropy::system());
         let facts = observe(&host.bus).await;
         let (platform, webhook) = (host.platform(NAME).await.unwrap(), host.platform("webhook").await.unwrap());
         let public = subscription::start(config(settings), platform.clone()).await.unwrap();
         assert!(!public.has_routes(), "it has no public HTTP");
-        Self { host, platform, webhook, facts }
+        Self { platform, webhook, facts, runtime: None }
     }
 
     pub(crate) async fn ask<R: Request>(&self, tenant: &str, request: &R) -> Answer<R::Reply, R::Refusal> {

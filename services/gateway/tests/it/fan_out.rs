@@ -1,0 +1,111 @@
+//! Signals from behind to the right sockets, and heartbeats the other way.
+
+use std::time::Duration;
+
+use contracts::Contract;
+use contracts::events::presence::PeerStatus;
+use contracts::frames::ServerFrame;
+use contracts::requests::presence::PeerView;
+use contracts::signals::presence::{ChangedV1, HeartbeatV1};
+use contracts::signals::signaling::{DeliverV1, PeerSignal};
+
+use crate::harness::{ACME, SOON, World, run};
+
+pub(crate) fn changed(peer: &str, generation: u64, status: PeerStatus) -> ChangedV1 {
+    ChangedV1 {
+        peer: PeerView {
+            peer_id: peer.parse().unwrap(),
+            status,
+            generation,
+            node_id: "gateway-other".parse().unwrap(),
+            subscription_id: format!("sub-{peer}").parse().unwrap(),
+            proof_ver: 2,
+            lease_until_ms: 1_790_000_030_000,
+        },
+    }
+}
+
+fn deliver(to: &str, polite: bool) -> DeliverV1 {
+    DeliverV1 {
+        session_id: "session-1".parse().unwrap(),
+        to: to.parse().unwrap(),
+        from: "carol".parse().unwrap(),
+        polite,
+        signal: PeerSignal::Restart { generation: 3 },
+    }
+}
+
+async fn enter_of(world: &World, tenant: &str, peer: &str) -> crate::client::Client {
+    let token = world.token_of(tenant, "ada", auth::Role::User, 3_600_000);
+    let proof = world.proof_of(tenant, peer, &format!("sub-{peer}"), 2);
+    let auth = serde_json::json!({"type": "auth", "id": "1", "token": token, "peer_id": peer, "proof": proof});
+    world.enter_with(&auth).await
+}
+
+#[tokio::test]
+async fn a_change_reaches_the_tenants_other_sockets_only() {
+    run(async |world| {
+        let mut alice = world.enter("alice").await;
+        let mut bob = world.enter("bob").await;
+        let mut stranger = enter_of(world, "umbrella", "alice").await;
+        let news = changed("bob", 2, PeerStatus::Away);
+        world.tell(ACME, ACME, &news).await;
+        assert_eq!(alice.next().await, ServerFrame::Presence { peer: news.peer });
+        // A frame after it shows that nothing else came before.
+        world.tell(&world.node, "umbrella", &deliver("alice", true)).await;
+        assert!(matches!(stranger.next().await, ServerFrame::Signal { .. }));
+        bob.is_alive().await;
+        alice.is_alive().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_signal_reaches_its_peer_and_no_other() {
+    run(async |world| {
+        let mut alice = world.enter("alice").await;
+        let mut bob = world.enter("bob").await;
+        let mut stranger = enter_of(world, "umbrella", "alice").await;
+        world.tell("gateway-other", ACME, &deliver("bob", false)).await;
+        world.tell(&world.node, ACME, &deliver("nobody", false)).await;
+        world.tell(&world.node, ACME, &deliver("alice", true)).await;
+        let expected = ServerFrame::Signal {
+            session_id: "session-1".parse().unwrap(),
+            from: "carol".parse().unwrap(),
+            polite: true,
+            signal: PeerSignal::Restart { generation: 3 },
+        };
+        assert_eq!(alice.next().await, expected);
+        bob.is_alive().await;
+        stranger.is_alive().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn presence_is_told_who_is_alive() {
+    run(async |world| {
+        let mut beats = world.bus.listen(HeartbeatV1::KIND, None, None, 100).await.unwrap();
+        let _alice = world.enter("alice").await;
+        let _bob = world.enter("bob").await;
+        let left = world.enter("carol").await;
+        let _stranger = enter_of(world, "umbrella", "alice").await;
+        drop(left);
+        world.leaves(1).await;
+        world.hand.advance(Duration::from_secs(10));
+        let mut told = Vec::new();
+        for _ in 0..2 {
+            let beat = tokio::time::timeout(SOON, beats.next()).await.expect("a heartbeat").unwrap();
+            let signal: HeartbeatV1 = serde_json::from_slice(&beat.data).unwrap();
+            assert_eq!(signal.node_id.as_str(), world.node);
+            let mut peers: Vec<(String, u64)> =
+                signal.peers.into_iter().map(|peer| (peer.peer_id.to_string(), peer.generation)).collect();
+            peers.sort();
+            told.push((beat.tenant.to_string(), peers));
+        }
+        told.sort();
+        let acme = vec![("alice".to_owned(), 1), ("bob".to_owned(), 2)];
+        assert_eq!(told, [(ACME.to_owned(), acme), ("umbrella".to_owned(), vec![("alice".to_owned(), 4)])]);
+    })
+    .await;
+}
