@@ -57,7 +57,11 @@ export type ClientFrame =
 export type ConnectRefusal =
   | {
     code: "not_owner";
-  };
+  }
+  | {
+    code: "unknown";
+  }
+  | (string & {});
 
 /** The peer's place is taken. */
 export interface Connected {
@@ -86,7 +90,11 @@ export type CreateRefusal =
     code: "payment_failed";
     /** What the client must do. */
     message: string;
-  };
+  }
+  | {
+    code: "unknown";
+  }
+  | (string & {});
 
 /** `POST /v1/subscriptions`, with an Idempotency-Key header. */
 export interface CreateSubscription {
@@ -104,7 +112,11 @@ export interface CreateSubscription {
 export type DisconnectRefusal =
   | {
     code: "unknown_peer";
-  };
+  }
+  | {
+    code: "unknown";
+  }
+  | (string & {});
 
 /** Whether the peer went offline by it. */
 export interface Disconnected {
@@ -144,7 +156,11 @@ export interface GatewayEntitlementLostV1 {
 export type GetRefusal =
   | {
     code: "not_found";
-  };
+  }
+  | {
+    code: "unknown";
+  }
+  | (string & {});
 
 /** One peer that was heard of. */
 export interface HeartbeatPeer {
@@ -160,16 +176,28 @@ export type ListRefusal =
     code: "invalid_page";
     /** Which field and rule. */
     message: string;
-  };
+  }
+  | {
+    code: "unknown";
+  }
+  | (string & {});
 
 /** Why a peer was not told. */
 export type LookupRefusal =
   | {
     code: "unknown_peer";
-  };
+  }
+  | {
+    code: "unknown";
+  }
+  | (string & {});
 
 /** The keys are public; nobody is refused. */
-export type NeverRefused = never;
+export type NeverRefused =
+  | {
+    code: "unknown";
+  }
+  | (string & {});
 
 /** Why a peer went offline. */
 export type OfflineReason = "left" | "timed_out" | "entitlement_lost" | "unknown" | (string & {});
@@ -189,7 +217,11 @@ export type OpenSessionRefusal =
     code: "proof_refused";
     /** Which rule it breaks. */
     message: string;
-  };
+  }
+  | {
+    code: "unknown";
+  }
+  | (string & {});
 
 /** What became of a client frame. */
 export type Outcome = "accepted" | "delivered" | "queued" | "expired" | "refused";
@@ -236,7 +268,11 @@ export type PeerSignal =
     /** For people, at most 200 characters. */
     reason?: string | null;
     type: "bye";
-  };
+  }
+  | {
+    type: "unknown";
+  }
+  | (string & {});
 
 /** Where a peer stands. */
 export type PeerStatus = "connecting" | "online" | "away" | "offline" | "unknown" | (string & {});
@@ -494,7 +530,11 @@ export type SendRefusal =
     code: "proof_refused";
     /** Which rule it breaks. */
     message: string;
-  };
+  }
+  | {
+    code: "unknown";
+  }
+  | (string & {});
 
 /** What the gateway says. */
 export type ServerFrame =
@@ -571,7 +611,11 @@ export type SetStatusRefusal =
     from: PeerStatus;
     /** Where it should have gone. */
     to: PeerStatus;
-  };
+  }
+  | {
+    code: "unknown";
+  }
+  | (string & {});
 
 /** A signal for a peer. Addressed to the gateway process that holds its connection. */
 export interface SignalingDeliverV1 {
@@ -833,7 +877,11 @@ export type VerifyRefusal =
     code: "not_entitled";
     /** The status it is in. */
     status: Status;
-  };
+  }
+  | {
+    code: "unknown";
+  }
+  | (string & {});
 
 /** `POST /v1/subscriptions/{id}/verify`. */
 export interface VerifySubscription {

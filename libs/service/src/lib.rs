@@ -21,6 +21,7 @@ mod platform_config;
 mod proof_book;
 mod rejection;
 mod run;
+mod spans;
 pub mod telemetry;
 mod time;
 

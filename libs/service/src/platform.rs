@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth::ProofRules;
-use bus::{Asked, Bus, EmbeddedOptions, Envelope, NatsOptions, Sender, SqsOptions};
+use bus::{Asked, Bus, EmbeddedOptions, NatsOptions, Sender, SqsOptions};
 use clock::{Clock, Entropy};
 use contracts::{NodeId, Request, TenantId};
 use outbox::{ConsumeOptions, Consumer, Outbox, Subscription};
 use store::{DynamoOptions, SqliteOptions, Store};
 
-use crate::config::Mode;
+use crate::config::{Mode, Secret, rotate};
 use crate::health::Health;
 use crate::lifecycle::Lifecycle;
 use crate::platform_config::{BusTarget, PlatformConfig, StoreTarget};
-use crate::telemetry::{TraceContext, set_parent};
-use crate::{Rejection, answer};
+use crate::spans::{Traced, answer_traced, consumer_span};
+use crate::Rejection;
 
 /// One process: what its services share.
 #[derive(Clone)]
@@ -64,6 +64,7 @@ pub struct Platform {
     pub health: Health,
     answering: Lifecycle,
     consume: ConsumeOptions,
+    secret_refresh: Duration,
 }
 
 /// The tenant of facts that belong to no customer, such as published keys.
@@ -142,6 +143,7 @@ impl Host {
             health: self.health.clone(),
             answering: self.answering.clone(),
             consume,
+            secret_refresh: Duration::from_millis(self.config.secret_refresh_ms),
         })
     }
 
@@ -184,25 +186,6 @@ impl Host {
     }
 }
 
-/// A span for the handling of an event, in the trace of whoever caused it.
-fn consumer_span(event: &Envelope) -> tracing::Span {
-    let span = tracing::info_span!(
-        "handle event",
-        otel.kind = "consumer",
-        messaging.operation.type = "process",
-        messaging.message.id = %event.id,
-        event.kind = event.kind,
-        correlation_id = event.trail.correlation_id,
-    );
-    let trail = &event.trail;
-    let parent =
-        trail.traceparent.as_deref().and_then(|parent| TraceContext::parse(parent, trail.tracestate.as_deref()));
-    if let Some(parent) = parent {
-        set_parent(&span, &parent);
-    }
-    span
-}
-
 fn nats_options(url: String) -> NatsOptions {
     NatsOptions { url, ..NatsOptions::default() }
 }
@@ -230,10 +213,9 @@ impl Platform {
         H: Fn(Arc<S>, Asked, R) -> F + Send + Sync + 'static,
         F: Future<Output = Result<R::Reply, Rejection<R::Refusal>>> + Send + 'static,
     {
-        let state = Arc::clone(state);
+        let (state, service) = (Arc::clone(state), self.service);
         let respond = move |asked, request| {
-            let handling = handler(Arc::clone(&state), asked, request);
-            async move { answer(handling.await) }
+            answer_traced(service, R::KIND, asked, |asked| handler(Arc::clone(&state), asked, request))
         };
         let (clock, stop) = (self.clock.clone(), self.answering.token());
         let serving = bus::serve::<R, _, _>(&self.bus, self.service, clock, max_in_flight, stop, respond).await?;
@@ -250,14 +232,24 @@ impl Platform {
         subscriptions: &'static [Subscription],
         consumer: Arc<dyn Consumer>,
     ) -> anyhow::Result<()> {
+        let service = self.service;
+        let consumer = Arc::new(Traced::new(service, consumer));
         let consuming =
             outbox::consume(self.outbox.clone(), subscriptions, consumer, self.consume.clone(), self.lifecycle.token());
-        let service = self.service;
         self.lifecycle.spawn(format!("{service}.consume"), async move {
             if let Err(error) = consuming.await {
                 tracing::error!(service, error = &error as &dyn std::error::Error, "events are no longer read");
             }
         });
         Ok(())
+    }
+
+    /// Reads the files of these secrets again every `secret_refresh_ms` until the process stops. `changed` is called
+    /// when one has another value; whoever asks [`Secret::current`] at each use needs nothing there.
+    pub fn rotate(&self, secrets: Vec<(&'static str, Secret)>, changed: impl Fn() + Send + 'static) {
+        let (stop, rotating) = (self.lifecycle.token(), rotate(secrets, self.secret_refresh, self.clock.clone(), changed));
+        self.lifecycle.spawn(format!("{}.secrets", self.service), async move {
+            stop.run_until_cancelled(rotating).await;
+        });
     }
 }

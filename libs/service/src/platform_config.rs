@@ -27,6 +27,7 @@ pub struct PlatformConfig {
     pub relay_in_flight: usize,
     pub consume_in_flight: usize,
     pub consume_lease_ms: u64,
+    pub secret_refresh_ms: u64,
 }
 
 /// Where messages go.
@@ -83,6 +84,7 @@ impl Validate for PlatformConfig {
         checks.range("relay_in_flight", self.relay_in_flight, 1..=10_000);
         checks.range("consume_in_flight", self.consume_in_flight, 1..=10_000);
         checks.range("consume_lease_ms", self.consume_lease_ms, 1_000..=600_000);
+        checks.range("secret_refresh_ms", self.secret_refresh_ms, 100..=3_600_000);
         let bus = self.bus_target();
         checks.require(bus.is_some(), "bus", "names no bus", "use `embedded`, `nats://host:port` or `sqs`");
         let has_nats = bus != Some(BusTarget::Sqs) || is_nats(&self.nats_url);

@@ -113,11 +113,15 @@ impl Host {
         self.serve_at(self.config.http_listen, "http_listen", shell.wrap(router)).await
     }
 
-    /// Serves health, readiness and metrics.
+    /// Serves health, readiness and metrics, and keeps the metrics' memory bounded while nobody reads them.
     ///
     /// # Errors
     /// When the address can't be listened at.
     pub async fn serve_admin(&self) -> anyhow::Result<SocketAddr> {
+        let (stop, upkeep) = (self.lifecycle.token(), telemetry::run_upkeep(self.clock.clone()));
+        self.lifecycle.spawn("metrics.upkeep", async move {
+            stop.run_until_cancelled(upkeep).await;
+        });
         self.serve_at(self.config.common.admin.listen, "admin.listen", admin_router(self.health.clone())).await
     }
 

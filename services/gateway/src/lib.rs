@@ -27,6 +27,7 @@ pub use consumers::SUBSCRIPTIONS;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use auth::{ProofRules, TokenKey, TokenRules, TokenVerifier};
 use axum::Router;
 use bus::Trail;
@@ -51,19 +52,23 @@ const TOKEN_LEEWAY_S: u64 = 30;
 /// # Errors
 /// When no key for access tokens is configured, or bus or store can't be reached.
 pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router> {
-    let tokens = TokenVerifier::try_new(token_rules(&config)?)?;
+    let tokens = ArcSwap::from_pointee(TokenVerifier::try_new(token_rules(&config)?)?);
     let rules = ProofRules { max_revocations: config.max_revocations, ..service::proof_rules() };
     let proofs = ProofBook::start(&platform, rules).await?;
     let connections = Arc::new(Semaphore::new(config.max_connections));
     let gateway = Arc::new(Gateway { config, tokens, proofs, connections, registry: Registry::default(), platform });
     gateway.platform.consume(SUBSCRIPTIONS, Arc::new(consumers::Events(Arc::clone(&gateway)))).await?;
     fan_out::start(&gateway).await?;
+    let rotated = Arc::clone(&gateway);
+    let secrets = vec![("token_secret", gateway.config.token_secret.clone())];
+    gateway.platform.rotate(secrets, move || rotated.renew_tokens());
     Ok(http::router(gateway))
 }
 
 pub(crate) struct Gateway {
     config: Config,
-    tokens: TokenVerifier,
+    /// Made anew when the secret's file changes.
+    tokens: ArcSwap<TokenVerifier>,
     proofs: Arc<ProofBook>,
     registry: Registry,
     connections: Arc<Semaphore>,
@@ -100,6 +105,15 @@ impl Gateway {
         let timeout = Duration::from_millis(self.config.request_timeout_ms);
         let answer = self.platform.bus.ask(&self.platform.sender, tenant, trail, ask, timeout).await?;
         expect_reply(answer)
+    }
+
+    /// Checks tokens with the secret as it is now. One that can't be used is logged, and the last good one stays.
+    fn renew_tokens(&self) {
+        let renewed = token_rules(&self.config).and_then(|rules| Ok(TokenVerifier::try_new(rules)?));
+        match renewed {
+            Ok(verifier) => self.tokens.store(Arc::new(verifier)),
+            Err(error) => tracing::error!(%error, "the rotated token_secret can't be used; the one before stays in use"),
+        }
     }
 
     fn new_id(&self) -> String {

@@ -3,9 +3,7 @@
 
 use auth::{ProofError, TokenError};
 use contracts::Failure;
-use contracts::requests::presence::{
-    ConnectRefusal, DisconnectRefusal, ListRefusal, LookupRefusal, SetStatusRefusal,
-};
+use contracts::requests::presence::{ConnectRefusal, DisconnectRefusal, ListRefusal, LookupRefusal, SetStatusRefusal};
 use contracts::requests::signaling::{OpenSessionRefusal, SendRefusal};
 use contracts::requests::subscription::{CreateRefusal, GetRefusal, VerifyRefusal};
 use service::Rejection;
@@ -38,6 +36,11 @@ fn problem(code: Code, detail: impl Into<String>) -> ProblemResponse {
     ProblemResponse::new(code).detail(detail)
 }
 
+/// A refusal that the owner learnt after this gateway was built.
+fn newer() -> ProblemResponse {
+    problem(Code::Conflict, "refused for a reason that this gateway does not know yet; ask its operator to update it")
+}
+
 /// Lines of `field: rule` as violations.
 fn violated(code: Code, lines: Vec<String>) -> ProblemResponse {
     lines.into_iter().fold(ProblemResponse::new(code), |problem, line| {
@@ -55,6 +58,7 @@ impl IntoProblem for CreateRefusal {
             Self::InvalidMetadata { violations } => violated(Code::Validation, violations),
             Self::IdempotencyMismatch => ProblemResponse::new(Code::IdempotencyMismatch),
             Self::PaymentFailed { message } => problem(Code::PaymentFailed, message),
+            Self::Unknown => newer(),
         }
     }
 }
@@ -63,6 +67,7 @@ impl IntoProblem for GetRefusal {
     fn into_problem(self) -> ProblemResponse {
         match self {
             Self::NotFound => ProblemResponse::new(Code::NotFound),
+            Self::Unknown => newer(),
         }
     }
 }
@@ -76,6 +81,7 @@ impl IntoProblem for VerifyRefusal {
                 let status = serde_json::to_value(status).unwrap_or_default();
                 problem(Code::EntitlementLost, format!("the subscription's status is {status}; it entitles to nothing"))
             }
+            Self::Unknown => newer(),
         }
     }
 }
@@ -84,6 +90,7 @@ impl IntoProblem for ConnectRefusal {
     fn into_problem(self) -> ProblemResponse {
         match self {
             Self::NotOwner => problem(Code::Forbidden, "peer_id: belongs to another user; choose another one"),
+            Self::Unknown => newer(),
         }
     }
 }
@@ -92,6 +99,7 @@ impl IntoProblem for DisconnectRefusal {
     fn into_problem(self) -> ProblemResponse {
         match self {
             Self::UnknownPeer => ProblemResponse::new(Code::PeerUnknown),
+            Self::Unknown => newer(),
         }
     }
 }
@@ -104,6 +112,7 @@ impl IntoProblem for SetStatusRefusal {
             Self::InvalidTransition { from, to } => {
                 problem(Code::Conflict, format!("status: there is no way from {from:?} to {to:?}"))
             }
+            Self::Unknown => newer(),
         }
     }
 }
@@ -112,6 +121,7 @@ impl IntoProblem for LookupRefusal {
     fn into_problem(self) -> ProblemResponse {
         match self {
             Self::UnknownPeer => ProblemResponse::new(Code::PeerUnknown),
+            Self::Unknown => newer(),
         }
     }
 }
@@ -120,6 +130,7 @@ impl IntoProblem for ListRefusal {
     fn into_problem(self) -> ProblemResponse {
         match self {
             Self::InvalidPage { message } => violated(Code::Validation, vec![message]),
+            Self::Unknown => newer(),
         }
     }
 }
@@ -131,6 +142,7 @@ impl IntoProblem for OpenSessionRefusal {
             Self::PeerOffline => ProblemResponse::new(Code::PeerOffline),
             Self::SamePeer => violated(Code::Validation, vec!["to: a peer can't call itself".into()]),
             Self::ProofRefused { message } => problem(Code::ProofRefused, message),
+            Self::Unknown => newer(),
         }
     }
 }
@@ -146,6 +158,7 @@ impl IntoProblem for SendRefusal {
                 problem(Code::StaleGeneration, format!("generation: the session is in negotiation {current}"))
             }
             Self::ProofRefused { message } => problem(Code::ProofRefused, message),
+            Self::Unknown => newer(),
         }
     }
 }
@@ -159,8 +172,7 @@ impl IntoProblem for ProofError {
 
 impl IntoProblem for TokenError {
     fn into_problem(self) -> ProblemResponse {
-        let code =
-            if self == Self::Expired { Code::AuthenticationExpired } else { Code::AuthenticationInvalid };
+        let code = if self == Self::Expired { Code::AuthenticationExpired } else { Code::AuthenticationInvalid };
         problem(code, self.to_string())
     }
 }

@@ -60,9 +60,7 @@ fn a_heartbeat_renews_an_old_lease_and_leaves_a_young_one_alone() {
 fn a_lease_ends_at_its_time_and_not_before() {
     assert_eq!(online(0).expire(29_999), None);
     let change = online(0).expire(30_000).unwrap();
-    assert!(
-        matches!(change.fact, Some(PresenceEvent::WentOffline(fact)) if fact.reason == OfflineReason::TimedOut)
-    );
+    assert!(matches!(change.fact, Some(PresenceEvent::WentOffline(fact)) if fact.reason == OfflineReason::TimedOut));
 }
 
 #[test]

@@ -31,6 +31,7 @@ pub(crate) fn violations(signal: &PeerSignal, limits: Limits) -> Vec<String> {
             }
         }
         PeerSignal::Restart { generation } => check_generation(*generation, &mut found),
+        PeerSignal::Unknown => found.push("type: must be one of: offer, answer, candidate, restart, bye".into()),
         PeerSignal::Bye { reason } => {
             if reason.as_ref().is_some_and(|reason| reason.chars().count() > MAX_REASON_CHARS) {
                 found.push(format!("reason: longer than {MAX_REASON_CHARS} characters"));
@@ -75,7 +76,8 @@ fn check_candidate(candidate: &str, max_bytes: usize, found: &mut Vec<String>) {
         return; // no more candidates
     }
     let fields: Vec<&str> = candidate.strip_prefix("a=").unwrap_or(candidate).split(' ').collect();
-    let numeric = |at: usize, max: u64| fields.get(at).and_then(|text| text.parse::<u64>().ok()).is_some_and(|n| n <= max);
+    let numeric =
+        |at: usize, max: u64| fields.get(at).and_then(|text| text.parse::<u64>().ok()).is_some_and(|n| n <= max);
     let foundation = fields[0].strip_prefix("candidate:").unwrap_or("");
     let rules = [
         ((1..=32).contains(&foundation.len()), "must begin with `candidate:` and a foundation of 1 to 32 characters"),
@@ -86,9 +88,8 @@ fn check_candidate(candidate: &str, max_bytes: usize, found: &mut Vec<String>) {
         (numeric(5, 65_535), "its sixth field is the port"),
         (fields.get(6) == Some(&"typ") && fields.len() > 7, "its seventh and eighth fields are `typ` and the type"),
     ];
-    found.extend(
-        rules.iter().filter(|(holds, _)| !holds).map(|(_, rule)| format!("candidate: {rule} (RFC 8839 §5.1)")),
-    );
+    found
+        .extend(rules.iter().filter(|(holds, _)| !holds).map(|(_, rule)| format!("candidate: {rule} (RFC 8839 §5.1)")));
 }
 
 #[cfg(test)]

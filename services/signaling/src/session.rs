@@ -72,6 +72,10 @@ impl Session {
             PeerSignal::Bye { .. } => {
                 return Ok(Step::End(self.ended(SessionEnd::Bye, Some(from.clone()))));
             }
+            PeerSignal::Unknown => {
+                let violations = vec!["type: must be one of: offer, answer, candidate, restart, bye".into()];
+                return Err(SendRefusal::InvalidSignal { violations });
+            }
             PeerSignal::Offer { generation, .. } | PeerSignal::Restart { generation } => {
                 // A jump would let one peer lock the other out of all generations below it.
                 if *generation < self.generation || *generation > self.generation + 1 {

@@ -35,7 +35,6 @@ use std::time::Duration;
 
 use axum::Router;
 use service::Platform;
-use service::config::rotate;
 
 use crate::commands::{create, get, list_proof_keys, verify};
 use crate::keys::Keys;
@@ -48,9 +47,6 @@ pub const NAME: &str = "subscription";
 
 /// Every setting and its default.
 pub const DEFAULTS: &str = include_str!("../config.toml");
-
-/// How often the file of Stripe's key is read again.
-const SECRET_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Starts the subscription service: makes its first proof key, reads hints, serves its requests, rotates keys. It has
 /// no public HTTP.
@@ -78,11 +74,8 @@ pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router>
     platform.serve(&service, max, list_proof_keys::list_proof_keys).await?;
     let keeper = Arc::clone(&service);
     platform.lifecycle.spawn("subscription.keys", async move { keeper.keep_keys().await });
-    let secrets = vec![("stripe.secret_key", service.config.stripe.secret_key.clone())];
-    let (stop, rotating) = (platform.lifecycle.token(), rotate(secrets, SECRET_INTERVAL, platform.clock.clone()));
-    platform.lifecycle.spawn("subscription.secrets", async move {
-        stop.run_until_cancelled(rotating).await;
-    });
+    // The transport asks for the current key with each call.
+    platform.rotate(vec![("stripe.secret_key", service.config.stripe.secret_key.clone())], || {});
     Ok(Router::new())
 }
 

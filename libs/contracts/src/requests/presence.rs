@@ -94,9 +94,13 @@ pub struct Connected {
 /// Why a peer may not connect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "code", rename_all = "snake_case")]
+#[schemars(extend("x-unknown" = "unknown"))]
 pub enum ConnectRefusal {
     /// The peer id belongs to another user of this tenant.
     NotOwner,
+    /// A refusal newer than this reader.
+    #[serde(other)]
+    Unknown,
 }
 
 impl Request for ConnectV1 {
@@ -141,9 +145,13 @@ pub struct Disconnected {
 /// Why a leave was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "code", rename_all = "snake_case")]
+#[schemars(extend("x-unknown" = "unknown"))]
 pub enum DisconnectRefusal {
     /// This tenant has no such peer.
     UnknownPeer,
+    /// A refusal newer than this reader.
+    #[serde(other)]
+    Unknown,
 }
 
 impl Request for DisconnectV1 {
@@ -181,6 +189,7 @@ impl Contract for SetStatusV1 {
 /// Why a status was not changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "code", rename_all = "snake_case")]
+#[schemars(extend("x-unknown" = "unknown"))]
 pub enum SetStatusRefusal {
     /// This tenant has no such peer, or it is offline.
     UnknownPeer,
@@ -193,6 +202,9 @@ pub enum SetStatusRefusal {
         /// Where it should have gone.
         to: PeerStatus,
     },
+    /// A refusal newer than this reader.
+    #[serde(other)]
+    Unknown,
 }
 
 impl Request for SetStatusV1 {
@@ -230,9 +242,13 @@ impl Contract for LookupV1 {
 /// Why a peer was not told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "code", rename_all = "snake_case")]
+#[schemars(extend("x-unknown" = "unknown"))]
 pub enum LookupRefusal {
     /// This tenant never saw such a peer.
     UnknownPeer,
+    /// A refusal newer than this reader.
+    #[serde(other)]
+    Unknown,
 }
 
 impl Request for LookupV1 {
@@ -279,12 +295,16 @@ pub struct PeerPage {
 /// Why a listing was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "code", rename_all = "snake_case")]
+#[schemars(extend("x-unknown" = "unknown"))]
 pub enum ListRefusal {
     /// The limit is outside 1 to 100, or `after` is not one of our page tokens.
     InvalidPage {
         /// Which field and rule.
         message: String,
     },
+    /// A refusal newer than this reader.
+    #[serde(other)]
+    Unknown,
 }
 
 impl Request for ListV1 {

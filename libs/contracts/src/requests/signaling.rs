@@ -41,6 +41,7 @@ pub struct SessionOpened {
 /// Why no session was opened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "code", rename_all = "snake_case")]
+#[schemars(extend("x-unknown" = "unknown"))]
 pub enum OpenSessionRefusal {
     /// This tenant never saw the target.
     UnknownPeer,
@@ -53,6 +54,9 @@ pub enum OpenSessionRefusal {
         /// Which rule it breaks.
         message: String,
     },
+    /// A refusal newer than this reader.
+    #[serde(other)]
+    Unknown,
 }
 
 impl Request for OpenSessionV1 {
@@ -112,6 +116,7 @@ pub struct Forwarded {
 /// Why a signal was not passed on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "code", rename_all = "snake_case")]
+#[schemars(extend("x-unknown" = "unknown"))]
 pub enum SendRefusal {
     /// No such session, or it is over.
     UnknownSession,
@@ -134,6 +139,9 @@ pub enum SendRefusal {
         /// Which rule it breaks.
         message: String,
     },
+    /// A refusal newer than this reader.
+    #[serde(other)]
+    Unknown,
 }
 
 impl Request for SendV1 {

@@ -94,6 +94,7 @@ impl Contract for CreateV1 {
 /// Why a subscription was not created.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "code", rename_all = "snake_case")]
+#[schemars(extend("x-unknown" = "unknown"))]
 pub enum CreateRefusal {
     /// The price is not on the allow-list.
     UnknownPrice {
@@ -112,6 +113,9 @@ pub enum CreateRefusal {
         /// What the client must do.
         message: String,
     },
+    /// A refusal newer than this reader.
+    #[serde(other)]
+    Unknown,
 }
 
 impl Request for CreateV1 {
@@ -150,9 +154,13 @@ impl Contract for GetV1 {
 /// Why a subscription was not told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "code", rename_all = "snake_case")]
+#[schemars(extend("x-unknown" = "unknown"))]
 pub enum GetRefusal {
     /// This tenant has no such subscription.
     NotFound,
+    /// A refusal newer than this reader.
+    #[serde(other)]
+    Unknown,
 }
 
 impl Request for GetV1 {
@@ -205,6 +213,7 @@ pub struct ProofIssued {
 /// Why no proof was issued.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "code", rename_all = "snake_case")]
+#[schemars(extend("x-unknown" = "unknown"))]
 pub enum VerifyRefusal {
     /// This tenant has no such subscription.
     NotFound,
@@ -215,6 +224,9 @@ pub enum VerifyRefusal {
         /// The status it is in.
         status: Status,
     },
+    /// A refusal newer than this reader.
+    #[serde(other)]
+    Unknown,
 }
 
 impl Request for VerifyV1 {
@@ -234,7 +246,7 @@ impl Request for VerifyV1 {
     }
 }
 
-/// Tell every key that proofs may be signed with now, and every revocation still in force: what a verifier that
+/// Tell every key that proofs may be signed with now: what a verifier that
 /// starts late needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ListProofKeysV1 {}
@@ -257,7 +269,12 @@ pub struct ProofKeys {
 /// The keys are public; nobody is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "code", rename_all = "snake_case")]
-pub enum NeverRefused {}
+#[schemars(extend("x-unknown" = "unknown"))]
+pub enum NeverRefused {
+    /// A refusal newer than this reader.
+    #[serde(other)]
+    Unknown,
+}
 
 impl Request for ListProofKeysV1 {
     type Reply = ProofKeys;

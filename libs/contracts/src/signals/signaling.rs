@@ -8,6 +8,7 @@ use crate::{Contract, PeerId, SessionId, Signal};
 /// What two peers tell each other to connect (JSEP, RFC 8829; ICE, RFC 8839).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[schemars(extend("x-unknown" = "unknown"))]
 pub enum PeerSignal {
     /// An SDP offer.
     Offer {
@@ -44,6 +45,9 @@ pub enum PeerSignal {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// A signal newer than this reader.
+    #[serde(other)]
+    Unknown,
 }
 
 impl PeerSignal {

@@ -58,16 +58,24 @@ impl Secret {
 }
 
 /// Refreshes secrets every `every` for ever: how a secret's file is rotated without restart. Reading is a small blocking
-/// call. A file that can't be read is logged, and the old value stays in use.
-pub async fn rotate(secrets: Vec<(&'static str, Secret)>, every: Duration, clock: Clock) {
+/// call. A file that can't be read is logged, and the old value stays in use. `changed` is called after a look that
+/// found another value: for what was made from the secrets and has to be made again.
+pub async fn rotate(secrets: Vec<(&'static str, Secret)>, every: Duration, clock: Clock, changed: impl Fn()) {
     loop {
         clock.sleep(every).await;
+        let mut any = false;
         for (key, secret) in &secrets {
             match secret.refresh() {
-                Ok(true) => tracing::info!(key, "secret rotated"),
+                Ok(true) => {
+                    any = true;
+                    tracing::info!(key, "secret rotated");
+                }
                 Ok(false) => {}
                 Err(error) => tracing::warn!(key, %error, "secret not refreshed; the old value stays in use"),
             }
+        }
+        if any {
+            changed();
         }
     }
 }
@@ -122,6 +130,8 @@ impl<'de> Deserialize<'de> for Secret {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     fn in_file(path: &Path) -> Secret {
@@ -160,12 +170,20 @@ mod tests {
         std::fs::write(&path, "new").expect("written");
         let secret = in_file(&path);
         let (clock, hand) = Clock::manual(0);
-        let task = tokio::spawn(rotate(vec![("key", secret.clone())], Duration::from_secs(30), clock));
+        let told = Arc::new(AtomicUsize::new(0));
+        let changed = {
+            let told = Arc::clone(&told);
+            move || drop(told.fetch_add(1, Ordering::SeqCst))
+        };
+        let task = tokio::spawn(rotate(vec![("key", secret.clone())], Duration::from_secs(30), clock, changed));
         tokio::task::yield_now().await;
         assert_eq!(secret.current().expose_secret(), "old");
         hand.advance(Duration::from_secs(30));
         tokio::task::yield_now().await;
         assert_eq!(secret.current().expose_secret(), "new");
+        hand.advance(Duration::from_secs(30));
+        tokio::task::yield_now().await;
+        assert_eq!(told.load(Ordering::SeqCst), 1, "told once: the second look found nothing new");
         task.abort();
     }
 }

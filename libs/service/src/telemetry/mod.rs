@@ -16,8 +16,9 @@ use std::sync::Arc;
 use clock::Clock;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing::Dispatch;
 use tracing::level_filters::LevelFilter;
+use tracing::{Dispatch, Level, Metadata};
+use tracing_subscriber::filter::FilterFn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
@@ -74,10 +75,20 @@ pub fn build(
     let provider = export::provider(settings, service)?;
     let traces = provider.as_ref().map(|provider| {
         let tracer = provider.tracer("synapse");
-        tracing_opentelemetry::layer().with_tracer(tracer).with_filter(LevelFilter::INFO)
+        tracing_opentelemetry::layer().with_tracer(tracer).with_filter(traced())
     });
     let dispatch = Dispatch::new(Registry::default().with(traces).with(logs));
     Ok((dispatch, Telemetry { provider }))
+}
+
+/// What becomes part of a trace: everything from `info` up, and the calls of store and bus, which logs only show when
+/// somebody debugs.
+fn traced() -> FilterFn {
+    let filter: fn(&Metadata<'_>) -> bool = |metadata| {
+        let call = metadata.is_span() && ["store", "bus"].contains(&metadata.target().split("::").next().unwrap_or(""));
+        *metadata.level() <= if call { Level::DEBUG } else { Level::INFO }
+    };
+    FilterFn::new(filter).with_max_level_hint(LevelFilter::DEBUG)
 }
 
 impl Telemetry {

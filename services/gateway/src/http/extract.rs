@@ -34,7 +34,7 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
         let Some(token) = token(&parts.headers) else {
             return Err(ProblemResponse::new(Code::AuthenticationMissing).header(WWW_AUTHENTICATE, challenge));
         };
-        let verified = gateway.tokens.verify(token, gateway.platform.clock.now_ms());
+        let verified = gateway.tokens.load().verify(token, gateway.platform.clock.now_ms());
         let principal = verified.map_err(|error| error.into_problem().header(WWW_AUTHENTICATE, challenge))?;
         let mut trail = gateway.new_trail();
         if let Some(context) = parts.extensions.get::<RequestContext>() {
@@ -74,10 +74,30 @@ pub(crate) fn json<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Re
     if !media_type.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("application/json") {
         return Err(ProblemResponse::new(Code::UnsupportedMediaType));
     }
-    serde_json::from_slice(body).map_err(|error| {
-        let code = if error.is_data() { Code::Validation } else { Code::MalformedRequest };
-        ProblemResponse::new(code).detail(format!("the body is not as expected: {error}"))
-    })
+    let malformed = |error: serde_json::Error| {
+        ProblemResponse::new(Code::MalformedRequest).detail(format!("the body is not JSON: {error}"))
+    };
+    let mut text = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut text).map_err(|error| {
+        let (path, error) = (error.path().to_string(), error.into_inner());
+        if !error.is_data() {
+            return malformed(error);
+        }
+        let message = error.to_string();
+        ProblemResponse::new(Code::Validation).violation(field(&path, &message), message)
+    })?;
+    text.end().map_err(malformed)?;
+    Ok(value)
+}
+
+/// The field that an error is about. A missing one stands only in the message, and the path is that of its parent.
+fn field(path: &str, message: &str) -> String {
+    let parent = if path == "." { "body" } else { path };
+    match message.strip_prefix("missing field `").and_then(|rest| rest.split_once('`')) {
+        Some((name, _)) if path == "." => name.to_owned(),
+        Some((name, _)) => format!("{path}.{name}"),
+        None => parent.to_owned(),
+    }
 }
 
 /// The Idempotency-Key header: 1 to 255 printable ASCII characters.
@@ -95,9 +115,8 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<String, ProblemResp
 
 /// An id from the path.
 pub(crate) fn id<T: std::str::FromStr<Err = contracts::IdError>>(text: &str) -> Result<T, ProblemResponse> {
-    text.parse().map_err(|error: contracts::IdError| {
-        ProblemResponse::new(Code::Validation).violation("id", error.to_string())
-    })
+    text.parse()
+        .map_err(|error: contracts::IdError| ProblemResponse::new(Code::Validation).violation("id", error.to_string()))
 }
 
 #[cfg(test)]

@@ -60,11 +60,8 @@ pub(super) async fn verify(
 ) -> Result<Json<ProofIssued>, ProblemResponse> {
     caller.may_write()?;
     let body: VerifySubscription = json(&headers, &body)?;
-    let ask = VerifyV1 {
-        subscription_id: id(&path_id)?,
-        peer_id: body.peer_id,
-        user_id: caller.principal.user.clone(),
-    };
+    let ask =
+        VerifyV1 { subscription_id: id(&path_id)?, peer_id: body.peer_id, user_id: caller.principal.user.clone() };
     let issued = gateway.ask(&caller.principal.tenant, &caller.trail, &ask).await;
     Ok(Json(issued.map_err(IntoProblem::into_problem)?))
 }

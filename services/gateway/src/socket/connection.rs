@@ -15,7 +15,7 @@ use service::http::{Code, ProblemResponse};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 use super::peer::{Handled, Peer};
-use super::{PROTOCOL_ABUSE, PROOF_REFUSED, SILENT, TOKEN_EXPIRED, UNAUTHENTICATED, frames, restarting};
+use super::{PROOF_REFUSED, PROTOCOL_ABUSE, SILENT, TOKEN_EXPIRED, UNAUTHENTICATED, frames, restarting};
 use crate::Gateway;
 use crate::registry::Farewell;
 
@@ -231,7 +231,8 @@ impl Connection {
         }
     }
 
-    async fn close(&mut self, gateway: &Gateway, end: End) {
+    /// Says why and closes; the transport goes with the connection.
+    async fn close(mut self, gateway: &Gateway, end: End) {
         let Some(farewell) = end else { return };
         let closing = ServerFrame::Closing {
             code: farewell.code,

@@ -2,6 +2,7 @@
 
 use contracts::frames::ClientFrame;
 use contracts::http::Violation;
+use contracts::signals::signaling::PeerSignal;
 use serde_json::{Map, Value};
 
 /// A frame that was refused: its id, where one could be read, and what is wrong with it.
@@ -51,7 +52,12 @@ pub(crate) fn parse(text: &str) -> Result<ClientFrame, BadFrame> {
         return Err(bad(id, found));
     }
     // What is left are rules of nested parts (signals), which serde names by their own field.
-    serde_json::from_value(value).map_err(|error| bad(id, vec![violation(kind, error.to_string())]))
+    let frame =
+        serde_json::from_value(value).map_err(|error| bad(id.clone(), vec![violation(kind, error.to_string())]))?;
+    if matches!(frame, ClientFrame::Signal { signal: PeerSignal::Unknown, .. }) {
+        return Err(bad(id, vec![violation("signal", SIGNAL_RULE)]));
+    }
+    Ok(frame)
 }
 
 fn known_type(fields: &Map<String, Value>) -> Option<(&'static str, &'static [&'static str])> {
@@ -94,13 +100,14 @@ fn check_fields(kind: &str, fields: &Map<String, Value>, found: &mut Vec<Violati
         "signal" => {
             require(fields, "session_id", is_id, ID_RULE, found);
             if !fields.get("signal").is_some_and(Value::is_object) {
-                found.push(violation("signal", "must be an object with a type: offer, answer, candidate, restart, bye"));
+                found.push(violation("signal", SIGNAL_RULE));
             }
         }
         _ => {}
     }
 }
 
+const SIGNAL_RULE: &str = "must be an object with a type: offer, answer, candidate, restart or bye";
 const ID_RULE: &str = "must be 1 to 100 characters of A-Z, a-z, 0-9, '_' and '-'";
 const TOKEN_RULE: &str = "must be 1 to 10000 characters of A-Z, a-z, 0-9, '.', '_' and '-'";
 
@@ -176,9 +183,10 @@ mod tests {
         assert_eq!(fields("[]"), ["frame"]);
         assert_eq!(fields("{}"), ["id", "type"]);
         assert_eq!(fields(r#"{"type":"dance","id":"1"}"#), ["type"]);
-        assert_eq!(fields(&format!(r#"{{"type":"auth","id":"1","peer_id":"a","token":"{}"}}"#, "x".repeat(10_001))), [
-            "token"
-        ]);
+        assert_eq!(
+            fields(&format!(r#"{{"type":"auth","id":"1","peer_id":"a","token":"{}"}}"#, "x".repeat(10_001))),
+            ["token"]
+        );
     }
 
     proptest::proptest! {

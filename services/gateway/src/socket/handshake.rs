@@ -12,7 +12,10 @@ use super::connection;
 use crate::Gateway;
 
 /// Turns the request into a WebSocket, or says why not.
-pub(crate) async fn upgrade(State(gateway): State<Arc<Gateway>>, request: Request) -> Result<Response, ProblemResponse> {
+pub(crate) async fn upgrade(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request,
+) -> Result<Response, ProblemResponse> {
     let headers = request.headers();
     check_origin(&gateway.config.allowed_origins, headers)?;
     check_protocol(headers)?;
@@ -21,7 +24,9 @@ pub(crate) async fn upgrade(State(gateway): State<Arc<Gateway>>, request: Reques
         ProblemResponse::new(Code::MalformedRequest).detail(format!("{rejection}; open this address as a WebSocket"))
     })?;
     let permit = Arc::clone(&gateway.connections).try_acquire_owned().map_err(|_| {
-        ProblemResponse::new(Code::Unavailable).detail("this process has as many connections as it may").retry_after_s(5)
+        ProblemResponse::new(Code::Unavailable)
+            .detail("this process has as many connections as it may")
+            .retry_after_s(5)
     })?;
     let limit = gateway.config.max_frame_bytes;
     // Small buffers: a connection that is idle should cost next to nothing (axum's default is 128 KiB each).

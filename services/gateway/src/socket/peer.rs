@@ -16,9 +16,9 @@ use service::http::{Code, ProblemResponse};
 
 use super::connection::{Deadline, Line};
 use super::{ENTITLEMENT_LOST, PROOF_REFUSED, TAKEN_OVER, UNAUTHENTICATED};
+use crate::Gateway;
 use crate::refusals::IntoProblem;
 use crate::registry::{Entry, Farewell};
-use crate::Gateway;
 
 /// Peers in one answer to a presence list frame.
 const LIST_LIMIT: u32 = 100;
@@ -83,7 +83,10 @@ impl Peer {
             kick: Arc::clone(&line.kick),
         });
         if !entered {
-            return Err((ProblemResponse::new(Code::Conflict).detail("a newer connection of this peer stands"), TAKEN_OVER));
+            return Err((
+                ProblemResponse::new(Code::Conflict).detail("a newer connection of this peer stands"),
+                TAKEN_OVER,
+            ));
         }
         // Revoked between the check and the entry: whoever revoked found no entry to close.
         if gateway.proofs.is_revoked(&peer.subscription_id, papers.ver) {
@@ -204,7 +207,7 @@ impl Papers {
     ) -> Result<Self, (ProblemResponse, Farewell)> {
         let now_ms = gateway.platform.clock.now_ms();
         let principal =
-            gateway.tokens.verify(token, now_ms).map_err(|error| (error.into_problem(), UNAUTHENTICATED))?;
+            gateway.tokens.load().verify(token, now_ms).map_err(|error| (error.into_problem(), UNAUTHENTICATED))?;
         let Some(proof) = proof else {
             let detail = "proof: is missing; ask POST /v1/subscriptions/{id}/verify for one and send it with the token";
             return Err((ProblemResponse::new(Code::ProofRefused).detail(detail), PROOF_REFUSED));

@@ -55,7 +55,10 @@ async fn each_frame_asks_its_owner_in_the_peers_name() {
         let (outcome, result, problem) = client.ask(&frame).await;
         assert_eq!((outcome, result, problem), (Outcome::Delivered, Some(json!({"to": "bob"})), None));
         let seen = &world.doubles.seen::<SendV1>()[0];
-        assert_eq!((&seen.body["from"], &seen.body["signal"], seen.tenant.as_str()), (&"alice".into(), &signal, "acme"));
+        assert_eq!(
+            (&seen.body["from"], &seen.body["signal"], seen.tenant.as_str()),
+            (&"alice".into(), &signal, "acme")
+        );
     })
     .await;
 }

@@ -47,7 +47,9 @@ async fn a_supported_protocol_must_be_offered_and_is_named() {
 #[tokio::test]
 async fn browsers_come_only_from_listed_origins() {
     run_with(&[("allowed_origins", r#"["https://app.example.com"]"#)], async |world| {
-        for origin in ["https://evil.example.com", "http://app.example.com", "https://app.example.com.evil.test", "null"] {
+        for origin in
+            ["https://evil.example.com", "http://app.example.com", "https://app.example.com.evil.test", "null"]
+        {
             let problem = refused(world, &[PROTOCOL, ("origin", origin)]).await;
             assert_eq!((&problem["code"], &problem["status"]), (&"forbidden".into(), &403.into()));
         }

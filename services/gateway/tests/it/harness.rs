@@ -11,10 +11,10 @@ use std::time::Duration;
 use auth::{Entitlement, Grant, ProofSigner, Role, SignerRules, SigningKey, TokenMinter};
 use bus::{Bus, EmbeddedOptions, Sender, Trail};
 use clock::{Clock, Entropy, ManualClock};
+use contracts::Signal;
 use contracts::events::subscription::{ProofKeyPublishedV1, ProofRevokedV1, SubscriptionEvent};
 use contracts::frames::ServerFrame;
 use contracts::requests::presence::DisconnectV1;
-use contracts::Signal;
 use outbox::Unit;
 use serde_json::{Value, json};
 use service::config::{self, Sources};
@@ -100,18 +100,15 @@ impl World {
         self.relayed().await;
         let letters = self.platform.outbox.dead_letters();
         assert_eq!(letters.list(None, 10).await.unwrap().letters.len(), 0, "dead letters");
-        let host = self.host.clone();
-        let draining = tokio::spawn(async move { host.drain().await });
-        testkit::eventually(SOON, "the host to drain", async || {
-            self.hand.advance(Duration::from_secs(1));
-            draining.is_finished().then_some(())
-        })
-        .await;
+        tokio::time::timeout(SOON, self.host.drain())
+            .await
+            .expect("draining needs no clock: every task heeds the stop");
     }
 
     pub(crate) async fn relayed(&self) {
         testkit::eventually(SOON, "empty outboxes", async || {
-            let rows = self.platform.outbox.pending().await.unwrap() + self.subscription.outbox.pending().await.unwrap();
+            let rows =
+                self.platform.outbox.pending().await.unwrap() + self.subscription.outbox.pending().await.unwrap();
             if rows == 0 { Ok(()) } else { Err(format!("{rows} rows")) }
         })
         .await;
@@ -199,9 +196,8 @@ impl World {
         })
         .await;
         let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let leave = |body: &Value| {
-            (text(&body["peer_id"]), body["generation"].as_u64().unwrap(), text(&body["reason"]))
-        };
+        let leave =
+            |body: &Value| (text(&body["peer_id"]), body["generation"].as_u64().unwrap(), text(&body["reason"]));
         self.doubles.seen::<DisconnectV1>().iter().map(|seen| leave(&seen.body)).collect()
     }
 

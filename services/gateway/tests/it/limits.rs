@@ -60,7 +60,9 @@ async fn too_many_or_too_large_headers_are_refused() {
 #[tokio::test]
 async fn paths_that_climb_are_refused() {
     run(async |world| {
-        for path in ["/v1/../v1/peers", "/v1/%2e%2e/peers", "/v1/peers/..%2fadmin", "/v1/peers/%252e%252e", "/v1/./peers"] {
+        for path in
+            ["/v1/../v1/peers", "/v1/%2e%2e/peers", "/v1/peers/..%2fadmin", "/v1/peers/%252e%252e", "/v1/./peers"]
+        {
             get(world, path).await.is_refused(400, "unsafe_path");
         }
     })

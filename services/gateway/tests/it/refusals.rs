@@ -97,8 +97,10 @@ async fn over_a_socket() {
             ("same_peer", 400, "validation_failed"),
             ("proof_refused", 403, "proof_refused"),
         ];
-        check::<OpenSessionV1>(world, &expected, async || frame(json!({"type": "session", "id": "1", "to": "bob"})).await)
-            .await;
+        check::<OpenSessionV1>(world, &expected, async || {
+            frame(json!({"type": "session", "id": "1", "to": "bob"})).await
+        })
+        .await;
         let expected = [
             ("unknown_session", 404, "session_unknown"),
             ("not_member", 403, "not_member"),

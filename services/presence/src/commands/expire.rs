@@ -30,6 +30,7 @@ async fn end(
     now_ms: u64,
 ) -> Result<bool, Rejection<Infallible>> {
     let trail = Trail::fresh(&presence.platform.clock, &presence.platform.entropy);
-    let ended = change(presence, tenant, peer_id, &trail, |known| Ok(known.and_then(|peer| peer.expire(now_ms)))).await?;
+    let ended =
+        change(presence, tenant, peer_id, &trail, |known| Ok(known.and_then(|peer| peer.expire(now_ms)))).await?;
     Ok(ended.is_some())
 }

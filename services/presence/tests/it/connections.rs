@@ -5,8 +5,8 @@ use contracts::events::presence::{
     OfflineReason, PeerStatus, PeerStatusChangedV1, PeerWentOfflineV1, PeerWentOnlineV1, PresenceEvent,
 };
 use contracts::requests::presence::{
-    ConnectRefusal, Connected, DisconnectRefusal, DisconnectV1, Disconnected, LookupRefusal, LookupV1, SetStatusRefusal,
-    SetStatusV1,
+    ConnectRefusal, Connected, DisconnectRefusal, DisconnectV1, Disconnected, LookupRefusal, LookupV1,
+    SetStatusRefusal, SetStatusV1,
 };
 use contracts::{Answer, Failure};
 use tokio::task::JoinSet;
@@ -48,7 +48,10 @@ async fn a_peer_that_connects_is_online_and_everybody_is_told() {
         assert_eq!(next_change(&mut changes).await, view);
         assert_eq!(world.facts().await, [went_online("alice", 1)]);
         let fact = &world.envelopes()[0];
-        assert_eq!((fact.source.as_str(), fact.key.as_str(), fact.sequence), ("/synapse/presence", "acme/peer/alice", 1));
+        assert_eq!(
+            (fact.source.as_str(), fact.key.as_str(), fact.sequence),
+            ("/synapse/presence", "acme/peer/alice", 1)
+        );
         assert_eq!(fact.trail.correlation_id, "call-7");
         assert_eq!(fact.trail.traceparent, trail.traceparent);
         assert!(fact.trail.causation_id.is_some(), "the request caused it");

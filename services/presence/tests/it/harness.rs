@@ -9,9 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bus::{Bus, EmbeddedOptions, Envelope, Sender, Signals, Trail};
 use clock::{Clock, Entropy, ManualClock};
-use contracts::events::presence::{
-    PeerStatusChangedV1, PeerWentOfflineV1, PeerWentOnlineV1, PresenceEvent,
-};
+use contracts::events::presence::{PeerStatusChangedV1, PeerWentOfflineV1, PeerWentOnlineV1, PresenceEvent};
 use contracts::requests::presence::{ConnectV1, Connected, LookupV1, PeerView};
 use contracts::signals::presence::ChangedV1;
 use contracts::{Answer, Contract, Request, TenantId};
@@ -72,7 +70,9 @@ impl World {
         self.relayed().await;
         let letters = self.platform.outbox.dead_letters();
         assert_eq!(letters.list(None, 10).await.unwrap().letters.len(), 0, "dead letters");
-        tokio::time::timeout(SOON, self.host.drain()).await.expect("draining needs no clock: every task heeds the stop");
+        tokio::time::timeout(SOON, self.host.drain())
+            .await
+            .expect("draining needs no clock: every task heeds the stop");
     }
 
     /// Waits until every fact was published.

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use bus::Trail;
+use clock::Clock;
 use contracts::events::presence::{OfflineReason, PeerStatus, PeerWentOfflineV1, PresenceEvent};
 use contracts::signals::EVERYBODY;
 use contracts::signals::presence::{HeartbeatPeer, HeartbeatV1};
-use clock::Clock;
 use tempfile::TempDir;
 
 use crate::harness::{ACME, SOON, START_MS, World, id, next_change, run, run_with, tenant};

@@ -7,9 +7,9 @@ pub(crate) mod send;
 use std::time::Duration;
 
 use bus::Asked;
+use contracts::PeerId;
 use contracts::events::presence::PeerStatus;
 use contracts::requests::presence::{LookupRefusal, LookupV1, PeerView};
-use contracts::PeerId;
 use service::{Rejection, expect_reply};
 
 use crate::Signaling;
@@ -31,8 +31,12 @@ async fn reach(signaling: &Signaling, asked: &Asked, peer_id: &PeerId) -> Result
     let (lookup, timeout) = (LookupV1 { peer_id: peer_id.clone() }, signaling.config.lookup_timeout_ms);
     let timeout = Duration::from_millis(timeout);
     let answer = platform.bus.ask(&platform.sender, &asked.tenant, &asked.trail, &lookup, timeout).await?;
-    let peer = expect_reply(answer)
-        .map_err(|rejection| rejection.map_refusal(|LookupRefusal::UnknownPeer| Unreachable::Unknown))?;
+    let peer = expect_reply(answer).map_err(|rejection| {
+        rejection.map_refusal(|refusal| match refusal {
+            LookupRefusal::UnknownPeer => Unreachable::Unknown,
+            LookupRefusal::Unknown => Unreachable::Offline,
+        })
+    })?;
     let entitled = !signaling.proofs.is_revoked(&peer.subscription_id, peer.proof_ver);
     match peer.status {
         PeerStatus::Online | PeerStatus::Away if entitled => Ok(peer),

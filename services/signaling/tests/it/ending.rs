@@ -8,7 +8,7 @@ use contracts::requests::signaling::SendRefusal;
 use contracts::signals::signaling::PeerSignal;
 use tempfile::TempDir;
 
-use crate::harness::{START_MS, SOON, World, candidate, id, next, offer, run};
+use crate::harness::{SOON, START_MS, World, candidate, id, next, offer, run};
 
 const IDLE: Duration = Duration::from_secs(30 * 60);
 

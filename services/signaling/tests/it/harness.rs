@@ -15,7 +15,9 @@ use contracts::events::presence::{OfflineReason, PeerStatus, PeerWentOfflineV1, 
 use contracts::events::signaling::{SessionEndedV1, SessionOpenedV1, SignalingEvent};
 use contracts::events::subscription::{ProofKeyPublishedV1, ProofRevokedV1, SubscriptionEvent};
 use contracts::requests::presence::{LookupRefusal, LookupV1, PeerView};
-use contracts::requests::signaling::{Forwarded, OpenSessionRefusal, OpenSessionV1, SendRefusal, SendV1, SessionOpened};
+use contracts::requests::signaling::{
+    Forwarded, OpenSessionRefusal, OpenSessionV1, SendRefusal, SendV1, SessionOpened,
+};
 use contracts::requests::subscription::{ListProofKeysV1, NeverRefused, ProofKeys};
 use contracts::signals::signaling::{DeliverV1, PeerSignal};
 use contracts::{Answer, Contract, Request, SessionId};
@@ -65,7 +67,8 @@ pub(crate) async fn run(test: impl AsyncFnOnce(&World)) {
 
 impl World {
     pub(crate) async fn start(folder: &Path, clock: Clock, hand: ManualClock) -> Self {
-        let recorded = [SessionOpenedV1::KIND, SessionEndedV1::KIND].map(|kind| (kind.to_owned(), vec!["recorder".into()]));
+        let recorded =
+            [SessionOpenedV1::KIND, SessionEndedV1::KIND].map(|kind| (kind.to_owned(), vec!["recorder".into()]));
         let read = signaling::SUBSCRIPTIONS.iter().map(|line| (line.kind.to_owned(), vec![signaling::NAME.into()]));
         let routes: BTreeMap<String, Vec<String>> = recorded.into_iter().chain(read).collect();
         let bus = Bus::embedded(EmbeddedOptions { routes: Some(routes), ..EmbeddedOptions::default() }, clock.clone());
@@ -124,13 +127,9 @@ impl World {
         self.relayed().await;
         let letters = self.platform.outbox.dead_letters();
         assert_eq!(letters.list(None, 10).await.unwrap().letters.len(), 0, "dead letters");
-        let host = self.host.clone();
-        let draining = tokio::spawn(async move { host.drain().await });
-        testkit::eventually(SOON, "the host to drain", async || {
-            self.hand.advance(Duration::from_secs(1));
-            draining.is_finished().then_some(())
-        })
-        .await;
+        tokio::time::timeout(SOON, self.host.drain())
+            .await
+            .expect("draining needs no clock: every task heeds the stop");
     }
 
     /// Waits until every fact was published and read.

@@ -1,9 +1,9 @@
 use std::task::Poll;
 
-use contracts::{Answer, Failure};
 use contracts::events::presence::PeerStatus;
 use contracts::events::signaling::SessionOpenedV1;
 use contracts::requests::signaling::{OpenSessionRefusal, OpenSessionV1};
+use contracts::{Answer, Failure};
 
 use crate::harness::{ACME, SOON, STUCK, id, run};
 

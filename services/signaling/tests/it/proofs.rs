@@ -12,7 +12,7 @@ use contracts::signals::gateway::EntitlementLostV1;
 use service::{PROOF_AUDIENCE, PROOF_ISSUER};
 use tempfile::TempDir;
 
-use crate::harness::{ACME, START_MS, SOON, World, id, run};
+use crate::harness::{ACME, SOON, START_MS, World, id, run};
 
 fn refused(answer: Result<contracts::requests::signaling::SessionOpened, OpenSessionRefusal>, word: &str) {
     match answer {

@@ -82,12 +82,8 @@ async fn a_session_of_another_tenant_is_unknown() {
     run(async |world| {
         let session = session(world).await;
         let proof = world.proof_with(&world.signer, "alice", "umbrella");
-        let ask = contracts::requests::signaling::SendV1 {
-            session_id: session,
-            from: id("alice"),
-            proof,
-            signal: offer(1),
-        };
+        let ask =
+            contracts::requests::signaling::SendV1 { session_id: session, from: id("alice"), proof, signal: offer(1) };
         let refused = world.ask("umbrella", &ask).await;
         assert_eq!(refused, contracts::Answer::Refused(SendRefusal::UnknownSession));
     })

@@ -1,0 +1,101 @@
+//! Spans around the handling of messages: children of whoever sent them, parents of what they cause.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bus::{Asked, Envelope, Trail};
+use contracts::Answer;
+use outbox::{Consumer, Failure, Unit};
+use tracing::{Instrument, Span, field};
+
+use crate::telemetry::{TraceContext, current_trace, set_parent};
+use crate::{Rejection, answer};
+
+/// Handles a request in a span of its own. The trail it is given leads to that span.
+pub(crate) async fn answer_traced<T, R, F>(
+    service: &'static str,
+    kind: &'static str,
+    mut asked: Asked,
+    handle: impl FnOnce(Asked) -> F,
+) -> Answer<T, R>
+where
+    F: Future<Output = Result<T, Rejection<R>>>,
+{
+    let span = tracing::info_span!(
+        "handle request",
+        otel.name = kind,
+        otel.kind = "server",
+        otel.status_code = field::Empty,
+        service,
+        correlation_id = asked.trail.correlation_id,
+    );
+    adopt(&span, &asked.trail);
+    if let Some(trace) = span.in_scope(current_trace) {
+        lead_to(trace, &mut asked.trail);
+    }
+    let handled = span.in_scope(|| handle(asked)).instrument(span.clone()).await;
+    if matches!(handled, Err(Rejection::Failed(_))) {
+        span.record("otel.status_code", "ERROR");
+    }
+    answer(handled)
+}
+
+/// A span for the handling of an event, in the trace of whoever caused it.
+pub(crate) fn consumer_span(event: &Envelope) -> Span {
+    let span = tracing::info_span!(
+        "handle event",
+        otel.kind = "consumer",
+        otel.status_code = field::Empty,
+        service = field::Empty,
+        messaging.operation.type = "process",
+        messaging.message.id = %event.id,
+        event.kind = event.kind,
+        correlation_id = event.trail.correlation_id,
+    );
+    adopt(&span, &event.trail);
+    span
+}
+
+/// A consumer whose events lead to the span they are handled in, so that what follows from them hangs below it.
+pub(crate) struct Traced {
+    service: &'static str,
+    consumer: Arc<dyn Consumer>,
+}
+
+impl Traced {
+    pub(crate) fn new(service: &'static str, consumer: Arc<dyn Consumer>) -> Self {
+        Self { service, consumer }
+    }
+}
+
+#[async_trait]
+impl Consumer for Traced {
+    async fn handle(&self, event: &Envelope, unit: &mut Unit) -> Result<(), Failure> {
+        let span = Span::current();
+        span.record("service", self.service);
+        let handled = match current_trace() {
+            None => self.consumer.handle(event, unit).await,
+            Some(trace) => {
+                let mut event = event.clone();
+                lead_to(trace, &mut event.trail);
+                self.consumer.handle(&event, unit).await
+            }
+        };
+        if handled.is_err() {
+            span.record("otel.status_code", "ERROR");
+        }
+        handled
+    }
+}
+
+fn adopt(span: &Span, trail: &Trail) {
+    let parent = trail.traceparent.as_deref();
+    if let Some(parent) = parent.and_then(|parent| TraceContext::parse(parent, trail.tracestate.as_deref())) {
+        set_parent(span, &parent);
+    }
+}
+
+fn lead_to(trace: TraceContext, trail: &mut Trail) {
+    trail.traceparent = Some(trace.traceparent);
+    trail.tracestate = trace.tracestate;
+}
