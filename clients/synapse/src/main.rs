@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use synapse::dead_letters;
 use synapse::demo::{self, Reporter, Target};
 
 /// Talk to a Synapse-D installation.
@@ -17,6 +18,8 @@ struct Arguments {
 enum Command {
     /// Run the whole main job against a running development system.
     Demo(DemoArguments),
+    /// What a service could not handle: list, show, redrive, drop.
+    DeadLetters(dead_letters::Arguments),
 }
 
 #[derive(clap::Args)]
@@ -48,17 +51,21 @@ struct DemoArguments {
 }
 
 fn main() -> ExitCode {
-    let Command::Demo(arguments) = Arguments::parse().command;
-    match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime.block_on(run(arguments)),
-        Err(error) => {
-            eprintln!("synapse: the runtime can't be started: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let outcome = tokio::runtime::Runtime::new().map_err(anyhow::Error::from).and_then(|runtime| {
+        runtime.block_on(async {
+            match Arguments::parse().command {
+                Command::Demo(arguments) => Ok(run_demo(arguments).await),
+                Command::DeadLetters(arguments) => dead_letters::run(arguments).await.map(|()| ExitCode::SUCCESS),
+            }
+        })
+    });
+    outcome.unwrap_or_else(|error| {
+        eprintln!("synapse: {error:#}");
+        ExitCode::FAILURE
+    })
 }
 
-async fn run(arguments: DemoArguments) -> ExitCode {
+async fn run_demo(arguments: DemoArguments) -> ExitCode {
     let reporter = if arguments.json { Reporter::Quiet } else { Reporter::Timeline };
     let target = Target {
         gateway: arguments.gateway,

@@ -13,6 +13,7 @@
 
 pub mod breaker;
 pub mod config;
+mod dead_letters;
 pub mod health;
 pub mod http;
 mod lifecycle;
@@ -25,6 +26,7 @@ mod spans;
 pub mod telemetry;
 mod time;
 
+pub use dead_letters::DeadLetterDesk;
 pub use lifecycle::{Lifecycle, shutdown_signal};
 pub use platform::{Host, PROOF_AUDIENCE, PROOF_ISSUER, Platform, platform_tenant, proof_rules};
 pub use platform_config::{BusTarget, PLATFORM, PLATFORM_DEFAULTS, PlatformConfig, StoreTarget};

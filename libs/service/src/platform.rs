@@ -11,12 +11,13 @@ use contracts::{NodeId, Request, TenantId};
 use outbox::{ConsumeOptions, Consumer, Outbox, Subscription};
 use store::{DynamoOptions, SqliteOptions, Store};
 
+use crate::Rejection;
 use crate::config::{Mode, Secret, rotate};
+use crate::dead_letters::DeadLetterDesk;
 use crate::health::Health;
 use crate::lifecycle::Lifecycle;
 use crate::platform_config::{BusTarget, PlatformConfig, StoreTarget};
-use crate::spans::{Traced, answer_traced, consumer_span};
-use crate::Rejection;
+use crate::spans::{Traced, answer_in, consumer_span, request_span};
 
 /// One process: what its services share.
 #[derive(Clone)]
@@ -33,6 +34,8 @@ pub struct Host {
     pub lifecycle: Lifecycle,
     /// What readiness depends on.
     pub health: Health,
+    /// The dead letters of its services, for operators.
+    pub dead_letters: DeadLetterDesk,
     /// Whoever answers requests ends after those who may still ask while they stop.
     answering: Lifecycle,
     /// The relays end last: what others commit while stopping still goes out.
@@ -109,7 +112,8 @@ impl Host {
             async move { if connected { Ok(()) } else { Err("not connected".to_owned()) } }
         });
         let [lifecycle, answering, relays] = std::array::from_fn(|_| Lifecycle::new(clock.clone()));
-        Self { config, clock, entropy, bus, lifecycle, answering, relays, health }
+        let dead_letters = DeadLetterDesk::default();
+        Self { config, clock, entropy, bus, lifecycle, health, dead_letters, answering, relays }
     }
 
     /// Opens a service's own store and starts its relay.
@@ -121,6 +125,7 @@ impl Host {
         let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
         let options = outbox::Options { in_flight: self.config.relay_in_flight, ..outbox::Options::default() };
         let outbox = Outbox::new(service, store, self.bus.clone(), clock.clone(), entropy.clone(), options);
+        self.dead_letters.add(service, outbox.dead_letters());
         let (relay, stop) = (outbox.clone(), self.relays.token());
         self.relays.spawn(format!("{service}.relay"), async move { relay.run_relay(stop).await });
         let node = format!("{service}-{}", entropy.uuid_v7(clock.now_ms()).simple());
@@ -162,7 +167,11 @@ impl Host {
                     Some(endpoint) => DynamoOptions::emulator(endpoint, table),
                     None => DynamoOptions::table(table),
                 };
-                let options = DynamoOptions { create_table: self.config.create_resources, region: Some(self.config.aws_region.clone()), ..options };
+                let options = DynamoOptions {
+                    create_table: self.config.create_resources,
+                    region: Some(self.config.aws_region.clone()),
+                    ..options
+                };
                 Ok(Store::dynamo(options, self.clock.clone()).await?)
             }
             None => anyhow::bail!("store: {:?} names no store", self.config.store),
@@ -215,7 +224,8 @@ impl Platform {
     {
         let (state, service) = (Arc::clone(state), self.service);
         let respond = move |asked, request| {
-            answer_traced(service, R::KIND, asked, |asked| handler(Arc::clone(&state), asked, request))
+            let (span, asked) = request_span(service, R::KIND, asked);
+            answer_in(span, handler(Arc::clone(&state), asked, request))
         };
         let (clock, stop) = (self.clock.clone(), self.answering.token());
         let serving = bus::serve::<R, _, _>(&self.bus, self.service, clock, max_in_flight, stop, respond).await?;
@@ -247,7 +257,8 @@ impl Platform {
     /// Reads the files of these secrets again every `secret_refresh_ms` until the process stops. `changed` is called
     /// when one has another value; whoever asks [`Secret::current`] at each use needs nothing there.
     pub fn rotate(&self, secrets: Vec<(&'static str, Secret)>, changed: impl Fn() + Send + 'static) {
-        let (stop, rotating) = (self.lifecycle.token(), rotate(secrets, self.secret_refresh, self.clock.clone(), changed));
+        let (stop, rotating) =
+            (self.lifecycle.token(), rotate(secrets, self.secret_refresh, self.clock.clone(), changed));
         self.lifecycle.spawn(format!("{}.secrets", self.service), async move {
             stop.run_until_cancelled(rotating).await;
         });

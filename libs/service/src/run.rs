@@ -122,7 +122,12 @@ impl Host {
         self.lifecycle.spawn("metrics.upkeep", async move {
             stop.run_until_cancelled(upkeep).await;
         });
-        self.serve_at(self.config.common.admin.listen, "admin.listen", admin_router(self.health.clone())).await
+        self.serve_at(
+            self.config.common.admin.listen,
+            "admin.listen",
+            admin_router(self.health.clone()).merge(self.dead_letters.router()),
+        )
+        .await
     }
 
     async fn serve_at(&self, address: SocketAddr, key: &str, router: Router) -> anyhow::Result<SocketAddr> {

@@ -11,16 +11,8 @@ use tracing::{Instrument, Span, field};
 use crate::telemetry::{TraceContext, current_trace, set_parent};
 use crate::{Rejection, answer};
 
-/// Handles a request in a span of its own. The trail it is given leads to that span.
-pub(crate) async fn answer_traced<T, R, F>(
-    service: &'static str,
-    kind: &'static str,
-    mut asked: Asked,
-    handle: impl FnOnce(Asked) -> F,
-) -> Answer<T, R>
-where
-    F: Future<Output = Result<T, Rejection<R>>>,
-{
+/// A span for the handling of a request, and the request with a trail that leads to it.
+pub(crate) fn request_span(service: &'static str, kind: &'static str, mut asked: Asked) -> (Span, Asked) {
     let span = tracing::info_span!(
         "handle request",
         otel.name = kind,
@@ -33,7 +25,15 @@ where
     if let Some(trace) = span.in_scope(current_trace) {
         lead_to(trace, &mut asked.trail);
     }
-    let handled = span.in_scope(|| handle(asked)).instrument(span.clone()).await;
+    (span, asked)
+}
+
+/// Handles it in that span.
+pub(crate) async fn answer_in<T, R>(
+    span: Span,
+    handling: impl Future<Output = Result<T, Rejection<R>>>,
+) -> Answer<T, R> {
+    let handled = handling.instrument(span.clone()).await;
     if matches!(handled, Err(Rejection::Failed(_))) {
         span.record("otel.status_code", "ERROR");
     }

@@ -112,7 +112,9 @@ impl Gateway {
         let renewed = token_rules(&self.config).and_then(|rules| Ok(TokenVerifier::try_new(rules)?));
         match renewed {
             Ok(verifier) => self.tokens.store(Arc::new(verifier)),
-            Err(error) => tracing::error!(%error, "the rotated token_secret can't be used; the one before stays in use"),
+            Err(error) => {
+                tracing::error!(%error, "the rotated token_secret can't be used; the one before stays in use")
+            }
         }
     }
 

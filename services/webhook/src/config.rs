@@ -3,14 +3,19 @@ use serde::{Deserialize, Serialize};
 use service::config::{Checks, ConfigProblem, Secret, Validate};
 
 /// Most secrets that are good at once: one in use, one being rolled in, for two endpoints. Each costs an HMAC per body.
-const MAX_SECRETS: usize = 4;
+pub(crate) const MAX_SECRETS: usize = 4;
+
+/// The secrets in a text that lists them.
+pub(crate) fn each_secret(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| c == ',' || c.is_whitespace()).filter(|secret| !secret.is_empty())
+}
 
 /// The webhook service's settings; `config.toml` explains each and holds the defaults.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Signing secrets of the Stripe endpoint, whole (`whsec_…`), 1 to 4.
-    pub secrets: Vec<Secret>,
+    /// Signing secrets of the Stripe endpoint, whole (`whsec_…`), 1 to 4, with commas or white space between them.
+    pub secrets: Secret,
     /// Where Stripe posts to.
     pub path: String,
     /// How far a signature's time may lie from ours, before and after, seconds.
@@ -38,19 +43,13 @@ impl Validate for Config {
         checks.range("store_timeout_ms", self.store_timeout_ms, 50..=30_000);
         checks.range("max_in_flight", self.max_in_flight, 1..=10_000);
         checks.range("memory_days", self.memory_days, 4..=365);
-        let rule = format!("{} secrets; at most {MAX_SECRETS}", self.secrets.len());
-        checks.require(
-            self.secrets.len() <= MAX_SECRETS,
-            "secrets",
-            &rule,
-            "remove those that Stripe no longer signs with",
-        );
-        for (number, secret) in self.secrets.iter().enumerate() {
-            let secret = secret.current();
-            let text = secret.expose_secret();
-            // An empty secret would accept what anybody signs with it.
-            let good = !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control());
-            let rule = format!("number {} is empty or has white space in it", number + 1);
+        let secrets = self.secrets.current();
+        let count = each_secret(secrets.expose_secret()).count();
+        let rule = format!("{count} secrets; at most {MAX_SECRETS}");
+        checks.require(count <= MAX_SECRETS, "secrets", &rule, "remove those that Stripe no longer signs with");
+        for (number, secret) in each_secret(secrets.expose_secret()).enumerate() {
+            let good = secret.bytes().all(|byte| byte.is_ascii_graphic());
+            let rule = format!("number {} has odd characters in it", number + 1);
             checks.require(good, "secrets", &rule, "copy the endpoint's signing secret from Stripe, whole: whsec_…");
         }
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte);
@@ -91,11 +90,13 @@ mod tests {
 
     #[test]
     fn secrets_are_never_empty_never_many_and_never_shown() {
-        assert!(with(|config| config.secrets = vec![Secret::new("whsec_a"), Secret::new("whsec_b")]).is_empty());
-        assert_eq!(with(|config| config.secrets = vec![Secret::new("")]).len(), 1);
-        assert_eq!(with(|config| config.secrets = vec![Secret::new("whsec_a\n")]).len(), 1);
-        assert_eq!(with(|config| config.secrets = vec![Secret::new("whsec_a"); 5]).len(), 1);
-        let config = Config { secrets: vec![Secret::new("whsec_hush")], ..defaults() };
+        for good in ["whsec_a", "whsec_a,whsec_b", "whsec_a\nwhsec_b\r\n", " a, b ,c d "] {
+            assert!(with(|config| config.secrets = Secret::new(good)).is_empty(), "{good:?}");
+        }
+        for bad in ["whsec_\0", "whsec_\u{e9}", "a,b,c,d,e"] {
+            assert_eq!(with(|config| config.secrets = Secret::new(bad)).len(), 1, "{bad:?}");
+        }
+        let config = Config { secrets: Secret::new("whsec_hush"), ..defaults() };
         assert!(!service::config::dump(&config).contains("hush") && !format!("{config:?}").contains("hush"));
     }
 
@@ -119,7 +120,7 @@ mod tests {
             env: env.into_iter(),
         };
         let config: Config = service::config::load(sources).expect("good");
-        let secrets: Vec<_> = config.secrets.iter().map(|secret| secret.current().expose_secret().to_owned()).collect();
-        assert_eq!(secrets, ["whsec_new", "whsec_old"]);
+        let text = config.secrets.current();
+        assert_eq!(each_secret(text.expose_secret()).collect::<Vec<_>>(), ["whsec_new", "whsec_old"]);
     }
 }

@@ -52,7 +52,7 @@ pub const DEFAULTS: &str = include_str!("../config.toml");
 /// When no signing secret is set, or the bus can't be reached.
 pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router> {
     let webhook = Arc::new(Webhook {
-        verifier: Verifier::try_new(&config.secrets, config.tolerance_s)?,
+        verifier: Verifier::try_new(config.secrets.clone(), config.tolerance_s)?,
         events: Events::new(platform.outbox.clone(), config.memory_ms()),
         turns: Turns::new(),
         room: Semaphore::new(config.max_in_flight),
@@ -61,6 +61,8 @@ pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router>
         platform,
     });
     webhook.platform.consume(SUBSCRIPTIONS, Arc::new(consumers::Settlements(Arc::clone(&webhook)))).await?;
+    // The verifier asks for the current ones with each body.
+    webhook.platform.rotate(vec![("secrets", webhook.config.secrets.clone())], || {});
     Ok(http::router(webhook))
 }
 

@@ -7,6 +7,8 @@ use aws_lc_rs::{constant_time, hmac};
 use secrecy::ExposeSecret;
 use service::config::Secret;
 
+use crate::config::{MAX_SECRETS, each_secret};
+
 /// Most `v1` signatures in one header; Stripe sends one per secret that is being rolled.
 const MAX_SIGNATURES: usize = 8;
 
@@ -59,20 +61,17 @@ struct Header {
 
 /// Checks signatures against the endpoint's secrets.
 pub(crate) struct Verifier {
-    secrets: Vec<Secret>,
+    secrets: Secret,
     tolerance_ms: u64,
 }
 
 impl Verifier {
     /// # Errors
-    /// When there is no secret, or an empty one: everybody's signature would be good.
-    pub(crate) fn try_new(secrets: &[Secret], tolerance_s: u64) -> anyhow::Result<Self> {
-        let set = !secrets.is_empty() && secrets.iter().all(Secret::is_set);
-        anyhow::ensure!(
-            set,
-            "secrets: none is set, or one is empty; set the signing secret of the Stripe endpoint (whsec_…)"
-        );
-        Ok(Self { secrets: secrets.to_vec(), tolerance_ms: tolerance_s.saturating_mul(1_000) })
+    /// When there is no secret: nothing could ever be good.
+    pub(crate) fn try_new(secrets: Secret, tolerance_s: u64) -> anyhow::Result<Self> {
+        let is_set = each_secret(secrets.current().expose_secret()).next().is_some();
+        anyhow::ensure!(is_set, "secrets: none is set; set the signing secret of the Stripe endpoint (whsec_…)");
+        Ok(Self { secrets, tolerance_ms: tolerance_s.saturating_mul(1_000) })
     }
 
     /// Whether `body` is signed by one of the secrets, about now. Every comparison takes the same time.
@@ -86,8 +85,10 @@ impl Verifier {
             return Err(Refused::TooNew);
         }
         let mut good = false;
-        for secret in &self.secrets {
-            let tag = sign(secret.current().expose_secret().as_bytes(), header.time_s, body);
+        // Asked for each time, so that a rotated file is in use at once. An empty secret, which anybody could sign
+        // with, is never among them.
+        for secret in each_secret(self.secrets.current().expose_secret()).take(MAX_SECRETS) {
+            let tag = sign(secret.as_bytes(), header.time_s, body);
             for given in &header.tags {
                 good |= constant_time::verify_slices_are_equal(tag.as_ref(), given).is_ok();
             }

@@ -6,8 +6,7 @@ const NOW_S: u64 = 1_790_000_000;
 const BODY: &[u8] = br#"{"id":"evt_1","object":"event"}"#;
 
 fn verifier(secrets: &[&str]) -> Verifier {
-    let secrets: Vec<Secret> = secrets.iter().map(|secret| Secret::new(*secret)).collect();
-    Verifier::try_new(&secrets, 300).unwrap()
+    Verifier::try_new(Secret::new(secrets.join(",")), 300).unwrap()
 }
 
 fn v1(secret: &str, time_s: u64, body: &[u8]) -> String {
@@ -32,8 +31,8 @@ fn a_signature_made_elsewhere_is_good() {
 
 #[test]
 fn an_empty_or_missing_secret_is_no_verifier() {
-    for secrets in [vec![], vec![Secret::new("")], vec![Secret::new("whsec_a"), Secret::new("")]] {
-        let Err(error) = Verifier::try_new(&secrets, 300) else { panic!("started without a secret") };
+    for secrets in ["", ",", " \n,"] {
+        let Err(error) = Verifier::try_new(Secret::new(secrets), 300) else { panic!("started without a secret") };
         assert!(error.to_string().starts_with("secrets: "), "{error}");
     }
 }

@@ -73,9 +73,11 @@ impl Report {
         work: impl Future<Output = anyhow::Result<Said<T>>>,
     ) -> Result<T, &'static str> {
         let begun = self.clock.monotonic();
-        let outcome = self.clock.timeout(STEP_TIMEOUT, work).await.unwrap_or_else(|| {
-            Err(anyhow::anyhow!("not done within {} s", STEP_TIMEOUT.as_secs()))
-        });
+        let outcome = self
+            .clock
+            .timeout(STEP_TIMEOUT, work)
+            .await
+            .unwrap_or_else(|| Err(anyhow::anyhow!("not done within {} s", STEP_TIMEOUT.as_secs())));
         let took = self.clock.monotonic().saturating_sub(begun);
         match outcome {
             Ok((what, value)) => {

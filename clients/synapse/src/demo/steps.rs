@@ -69,12 +69,7 @@ async fn create(api: &Api, target: &Target, key: &str) -> anyhow::Result<Said<Su
     Ok((format!("{} on plan {:?} is {:?}", created.subscription_id, created.plan, created.status), created))
 }
 
-async fn create_again(
-    api: &Api,
-    target: &Target,
-    key: &str,
-    first: &SubscriptionView,
-) -> anyhow::Result<Said<()>> {
+async fn create_again(api: &Api, target: &Target, key: &str, first: &SubscriptionView) -> anyhow::Result<Said<()>> {
     let again = api.create_subscription(key, &order(target)).await?;
     ensure!(again.subscription_id == first.subscription_id, "the same Idempotency-Key made a second subscription");
     Ok(("the same Idempotency-Key gave the same subscription".into(), ()))
@@ -226,7 +221,9 @@ async fn put_out(one: &mut Joined, two: &mut Joined) -> anyhow::Result<Said<()>>
 
 async fn closed(joined: &mut Joined) -> anyhow::Result<(u16, String)> {
     loop {
-        if let Event::Closed { code, reason, .. } = joined.events.recv().await.context("the connection ended silently")? {
+        if let Event::Closed { code, reason, .. } =
+            joined.events.recv().await.context("the connection ended silently")?
+        {
             return Ok((code, reason));
         }
     }

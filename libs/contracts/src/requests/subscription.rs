@@ -246,8 +246,7 @@ impl Request for VerifyV1 {
     }
 }
 
-/// Tell every key that proofs may be signed with now: what a verifier that
-/// starts late needs.
+/// Tell every key that proofs may be signed with now: what a verifier that starts late needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ListProofKeysV1 {}
 
@@ -285,7 +284,7 @@ impl Request for ListProofKeysV1 {
     }
 
     fn refusals() -> Vec<NeverRefused> {
-        Vec::new()
+        vec![NeverRefused::Unknown]
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod client;
 mod config;
+mod dead_letters;
 mod http;
 mod serve;
 mod traces;

@@ -10,7 +10,7 @@ async fn page(world: &World, tenant: &str, limit: u32, after: Option<String>) ->
     match world.ask(tenant, &ListV1 { limit, after }).await {
         Answer::Ok(page) => Ok(page),
         Answer::Refused(ListRefusal::InvalidPage { message }) => Err(message),
-        Answer::Failed(failure) => panic!("{failure:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

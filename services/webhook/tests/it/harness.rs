@@ -43,7 +43,7 @@ pub(crate) struct Setup {
 pub(crate) fn config() -> Config {
     let sources =
         Sources { service: webhook::NAME, defaults: &[webhook::DEFAULTS], file: None, env: std::iter::empty() };
-    Config { secrets: vec![Secret::new(SECRET)], ..load(sources).unwrap() }
+    Config { secrets: Secret::new(SECRET), ..load(sources).unwrap() }
 }
 
 pub(crate) fn platform_config(folder: &Path, production: bool) -> PlatformConfig {
