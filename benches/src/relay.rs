@@ -230,3 +230,47 @@ impl Backend for Watched {
         Ok(())
     }
 }
+
+/// TEMPORARY
+pub(crate) async fn profile(clock: &Clock) -> Result<()> {
+    let server = Nats::start(NatsVersion::V2_15_1);
+    let bench = Bench::start(&server, clock).await?;
+    for round in 0..4 {
+        for window in [1_000usize, 2_000, 8_000] {
+            let envelopes: Vec<_> = (0..ROWS).map(|n| load::envelope(n, ROW_BYTES, 1, clock.now_ms())).collect::<Result<_>>()?;
+            let started = clock.monotonic();
+            let publisher = bench.bus.publisher();
+            let mut sending = futures::stream::FuturesUnordered::new();
+            for chunk in envelopes.chunks(window.min(500)) {
+                while sending.len() + chunk.len() > window { let _: Option<Result<(), bus::BusError>> = sending.next().await; }
+                sending.extend(publisher.publish(chunk.to_vec()));
+            }
+            while let Some(r) = sending.next().await { r?; }
+            let took = clock.monotonic() - started;
+            println!("round {round} publish only window {window}: {:.0}/s", per_second(took));
+            bench.events.purge().await?;
+        }
+        let disk = Disk::new(clock)?;
+        let outbox = Outbox::new(PUBLISHER, disk.store.clone(), bench.bus.clone(), clock.clone(), Entropy::system(), Options::default());
+        fill(&outbox, ROWS).await?;
+        let started = clock.monotonic();
+        let mut keys = Vec::new();
+        for shard in 0..4 {
+            let mut q = Query::all(format!("outbox#{shard}"), 512);
+            loop {
+                let page = disk.store.query(&q).await?;
+                keys.extend(page.items.into_iter().map(|i| i.key));
+                q.after = page.next;
+                if q.after.is_none() { break; }
+            }
+        }
+        println!("round {round} read only: {:.0}/s", per_second(clock.monotonic() - started));
+        let started = clock.monotonic();
+        futures::stream::iter(keys.chunks(99)).map(|ks| {
+            let actions = ks.iter().map(|k| Action::Delete { key: k.clone(), condition: store::Condition::Any }).collect();
+            disk.store.transact(actions)
+        }).buffer_unordered(8).try_collect::<()>().await?;
+        println!("round {round} delete only: {:.0}/s", per_second(clock.monotonic() - started));
+    }
+    Ok(())
+}

@@ -87,6 +87,13 @@ impl Link {
         self.hand_over(told).await
     }
 
+    /// Waits until the server has seen all that was sent before.
+    async fn round_trip(&self) -> Result<(), BusError> {
+        let trip = self.clock.timeout(self.options.connect_timeout, self.replies.round_trip());
+        let trip = async { trip.await.unwrap_or_else(|| Err(broken())) };
+        self.hand_over(trip).await
+    }
+
     /// Resolves once the connection is gone.
     async fn disconnected(&self) {
         let mut connected = self.connected.clone();
@@ -188,8 +195,8 @@ impl Backend for Nats {
         if self.link.clock.timeout(deadline, self.link.busy.wait()).await.is_none() {
             tracing::warn!(deadline_ms = deadline.as_millis(), "closing the bus although not everything was settled");
         }
-        // Acknowledgements and replies are on their way; a dead server must not hold this up.
-        let _ = self.link.clock.timeout(deadline.min(Duration::from_secs(1)), self.link.client.flush()).await;
+        // Acknowledgements and replies may be on their way; a dead server must not hold this up.
+        let _ = self.link.clock.timeout(Duration::from_secs(1), self.link.round_trip()).await;
         self.link.closed.cancel();
     }
 }

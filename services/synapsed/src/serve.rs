@@ -7,7 +7,7 @@ use clock::{Clock, Entropy};
 use service::config::{self, Mode};
 use service::{BusTarget, StoreTarget, shutdown_signal, telemetry};
 use synapsed::development::{self, Secrets};
-use synapsed::fleet::{Fleet, Settings};
+use synapsed::fleet::{Fleet, Overrides, Settings};
 
 /// Set by an operator who has a Stripe account; without it a development system uses the emulator.
 const STRIPE_KEY_VARIABLES: [&str; 3] = [
@@ -16,19 +16,26 @@ const STRIPE_KEY_VARIABLES: [&str; 3] = [
     "SYNAPSE_SUBSCRIPTION_CONFIG",
 ];
 
+/// Stands for the emulator's address while the configuration is checked.
+const NOWHERE: &str = "http://127.0.0.1:1";
+
 /// Serves until Ctrl-C or SIGTERM.
 pub(crate) async fn serve() -> anyhow::Result<ExitCode> {
     let (clock, entropy) = (Clock::system(), Entropy::system());
-    let platform: service::PlatformConfig = service::load(service::PLATFORM, service::PLATFORM_DEFAULTS)?;
     let has_stripe = config::process_env().any(|(name, _)| STRIPE_KEY_VARIABLES.contains(&name.as_str()));
-    let emulate = platform.common.mode == Mode::Development && !has_stripe;
+    let emulate = is_development() && !has_stripe;
+    // Everything that is wrong is told at once, before a port opens or a file is made; what development makes later is
+    // stood in for.
+    let known = if emulate { Secrets::generate(&entropy).overrides(NOWHERE) } else { Overrides::new() };
+    let settings = Settings::load(&known)?;
+    let platform = settings.platform.clone();
     let telemetry = telemetry::init(&platform.common.telemetry, "synapsed", &clock)?;
     let folder = match platform.store_target() {
         Some(StoreTarget::Sqlite(folder)) => folder,
         _ => PathBuf::from("data"),
     };
     if !emulate {
-        let fleet = Fleet::start(Settings::load(&Vec::new())?).await?;
+        let fleet = Fleet::start(settings).await?;
         println!("synapsed serves at http://{}, health and metrics at http://{}", fleet.public, fleet.admin);
         shutdown_signal().await?;
         fleet.drain().await;
@@ -57,6 +64,12 @@ pub(crate) async fn serve() -> anyhow::Result<ExitCode> {
     telemetry.shutdown().await;
     println!("stopped; the data stays in {}", folder.display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether development's secrets may be made. Where the mode can't be read it does not matter: nothing starts.
+fn is_development() -> bool {
+    let platform = service::load::<service::PlatformConfig>(service::PLATFORM, service::PLATFORM_DEFAULTS);
+    platform.map_or(true, |platform| platform.common.mode == Mode::Development)
 }
 
 fn print_welcome(fleet: &Fleet, stripe: &str, folder: &std::path::Path, bus: &str, token: &str, ready_ms: u128) {

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::failed;
-use crate::BusError;
+use crate::{BusError, BusErrorKind};
 
 type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Message>>>>;
 
@@ -58,13 +58,25 @@ impl Replies {
         Ok(replies)
     }
 
-    /// Sends and promises the reply.
-    pub(super) async fn send(&self, subject: String, headers: HeaderMap, payload: Bytes) -> Result<Reply, BusError> {
+    /// A message to ourselves: once it is back, the server has seen all that this connection sent before. (The
+    /// client's own flush ends at the socket.)
+    pub(super) async fn round_trip(&self) -> Result<(), BusError> {
+        let (inbox, reply) = self.expect();
+        let sent = self.client.publish(inbox, Bytes::new()).await;
+        sent.map_err(|error| failed("can't send", error))?;
+        reply.wait().await.map(|_| ()).ok_or_else(|| BusError::new(BusErrorKind::Closed, "the bus is closed"))
+    }
+
+    fn expect(&self) -> (String, Reply) {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
         lock(&self.waiting).insert(id, sender);
-        let reply = Reply { id, waiting: Arc::clone(&self.waiting), receiver };
-        let inbox = format!("{}.{id}", self.prefix);
+        (format!("{}.{id}", self.prefix), Reply { id, waiting: Arc::clone(&self.waiting), receiver })
+    }
+
+    /// Sends and promises the reply.
+    pub(super) async fn send(&self, subject: String, headers: HeaderMap, payload: Bytes) -> Result<Reply, BusError> {
+        let (inbox, reply) = self.expect();
         self.client
             .publish_with_reply_and_headers(subject, inbox, headers, payload)
             .await

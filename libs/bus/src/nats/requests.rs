@@ -88,11 +88,8 @@ pub(super) async fn serve(
         tokio::spawn(server.run(subscriber));
     }
     // Whoever gets the handle can be reached already.
-    let flushed = link.clock.timeout(link.options.connect_timeout, link.client.flush()).await;
-    match flushed {
-        Some(Ok(())) => Ok(Requests { receiver }),
-        _ => Err(BusError::new(BusErrorKind::Unavailable, "the connection broke while starting to serve")),
-    }
+    link.round_trip().await?;
+    Ok(Requests { receiver })
 }
 
 struct Server {

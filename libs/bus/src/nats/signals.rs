@@ -7,7 +7,7 @@ use super::{Link, failed, requests};
 use crate::backend::{Signals, check_address};
 use crate::meter::dropped_signals;
 use crate::ring::Ring;
-use crate::{BusError, BusErrorKind, Envelope, wire};
+use crate::{BusError, Envelope, wire};
 
 const SUBJECT: &str = "synapse.signal";
 /// An address is one token of a subject: everything but letters, digits, `-` and `_` is encoded.
@@ -48,9 +48,7 @@ pub(super) async fn listen(
     };
     let mut subscriber = subscribed.map_err(|error| failed(&format!("can't listen for {kind}"), error))?;
     // Whoever gets the handle hears what is sent from now on.
-    if !matches!(link.clock.timeout(link.options.connect_timeout, link.client.flush()).await, Some(Ok(()))) {
-        return Err(BusError::new(BusErrorKind::Unavailable, "the connection broke while starting to listen"));
-    }
+    link.round_trip().await?;
     let ring = Ring::new(buffer, dropped_signals("nats", kind));
     let (filled, link, kind) = (Arc::clone(&ring), Arc::clone(link), kind.to_owned());
     tokio::spawn(async move {

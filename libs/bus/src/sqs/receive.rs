@@ -178,16 +178,14 @@ impl Worker {
         }
         drop(sender);
         // Gives back what was not handed out and waits for the rest to be settled.
-        told.close();
         let held = self.lanes.remove_waiting(|_| true);
         self.reader.hide_all(held.iter(), Duration::ZERO).await;
         drop(held);
         let mut left = self.out;
-        let mut settled = told;
         while !left.is_empty() {
             let heard = tokio::select! {
                 () = sqs.closed.cancelled() => return,
-                heard = settled.recv() => heard,
+                heard = told.recv() => heard,
             };
             match heard {
                 Some(Told::Done { position, .. } | Told::Again { position, .. }) => {

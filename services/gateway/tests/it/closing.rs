@@ -223,10 +223,11 @@ async fn draining_sends_everybody_away_with_a_hint_and_tells_presence() {
 async fn a_client_is_closed_at_once_even_when_presence_does_not_answer() {
     run(async |world| {
         let mut alice = world.enter("alice").await;
-        world.doubles.hang();
+        world.doubles.hold(true);
         world.revoke("sub-alice", 3).await;
         // The clock stands still: nobody has waited for presence.
         assert_eq!(alice.closed().await.code, Some(4402));
+        world.doubles.hold(false);
     })
     .await;
 }

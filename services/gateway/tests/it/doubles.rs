@@ -2,7 +2,7 @@
 //! first sample.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bus::{Asked, Bus, Trail};
@@ -12,6 +12,7 @@ use contracts::requests::signaling::{OpenSessionV1, SendV1};
 use contracts::requests::subscription::{CreateV1, GetV1, ListProofKeysV1, ProofKeys, VerifyV1};
 use contracts::{Answer, Request};
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// One request that a double was asked.
@@ -28,7 +29,7 @@ pub(crate) struct Doubles {
     seen: Mutex<Vec<Seen>>,
     scripts: Mutex<HashMap<&'static str, Value>>,
     generation: AtomicU64,
-    hanging: AtomicBool,
+    held: watch::Sender<bool>,
 }
 
 impl Doubles {
@@ -67,8 +68,11 @@ impl Doubles {
                 Some(script) => serde_json::from_value(script).unwrap(),
                 None => Answer::Ok(reply(&ask)),
             };
-            let hanging = doubles.hanging.load(Ordering::Relaxed);
-            async move { if hanging { std::future::pending().await } else { answer } }
+            let mut held = doubles.held.subscribe();
+            async move {
+                let _ = held.wait_for(|held| !held).await;
+                answer
+            }
         };
         let serving = bus::serve(bus, "double", clock.clone(), 64, CancellationToken::new(), handler).await.unwrap();
         tokio::spawn(serving);
@@ -79,9 +83,9 @@ impl Doubles {
         self.scripts.lock().unwrap().insert(R::KIND, serde_json::to_value(answer).unwrap());
     }
 
-    /// From now on nobody is answered.
-    pub(crate) fn hang(&self) {
-        self.hanging.store(true, Ordering::Relaxed);
+    /// Whether answers are held back from now on; those held are given when it ends.
+    pub(crate) fn hold(&self, held: bool) {
+        self.held.send_replace(held);
     }
 
     /// What was asked of `R` until now.

@@ -1,7 +1,7 @@
 //! Every refusal there is, as the public API says it.
 
 use contracts::http::Problem;
-use contracts::requests::presence::{ConnectV1, DisconnectV1, ListV1, LookupV1, SetStatusV1};
+use contracts::requests::presence::{ConnectV1, DisconnectV1, ListV1, LookupRefusal, LookupV1, SetStatusV1};
 use contracts::requests::signaling::{OpenSessionV1, SendV1};
 use contracts::requests::subscription::{CreateV1, GetV1, VerifyV1};
 use contracts::{Answer, Request};
@@ -138,6 +138,15 @@ async fn of_a_connection() {
             drop(world.enter("bob").await);
         }
         assert_eq!(world.leaves(DisconnectV1::refusals().len()).await.len(), DisconnectV1::refusals().len());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refusal_newer_than_this_gateway_is_a_conflict() {
+    run(async |world| {
+        world.doubles.script::<LookupV1>(&Answer::Refused(LookupRefusal::Unknown));
+        world.http("GET /v1/peers/alice", "", "").await.is_refused(409, "conflict");
     })
     .await;
 }

@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{ACME, SOON, START_MS, World, id, run};
 
-fn envelope(world: &World, kind: &str, data: impl Into<bytes::Bytes>) -> Envelope {
-    let _ = world;
+fn envelope(kind: &str, data: impl Into<bytes::Bytes>) -> Envelope {
     Envelope {
         id: id("0199f6a0-0000-7000-8000-000000000001"),
         source: "/synapse/gateway".into(),
@@ -27,7 +26,7 @@ fn envelope(world: &World, kind: &str, data: impl Into<bytes::Bytes>) -> Envelop
 }
 
 async fn failure(world: &World, body: Value) -> String {
-    let answer = world.bus.request(envelope(world, ConnectV1::KIND, body.to_string()), SOON).await.unwrap();
+    let answer = world.bus.request(envelope(ConnectV1::KIND, body.to_string()), SOON).await.unwrap();
     let answer: Value = serde_json::from_slice(&answer).unwrap();
     assert_eq!(answer["failed"]["retryable"], false, "{answer}");
     answer["failed"]["message"].as_str().unwrap().to_owned()
@@ -56,7 +55,7 @@ async fn a_body_that_breaks_its_contract_is_told_by_field() {
 #[tokio::test]
 async fn an_unknown_kind_has_no_owner_here() {
     run(async |world| {
-        let asked = world.bus.request(envelope(world, "presence.dance.v1", "{}"), SOON).await;
+        let asked = world.bus.request(envelope("presence.dance.v1", "{}"), SOON).await;
         assert_eq!(asked.unwrap_err().kind(), BusErrorKind::NoResponder);
     })
     .await;
@@ -66,7 +65,7 @@ async fn an_unknown_kind_has_no_owner_here() {
 async fn a_request_whose_time_is_over_is_not_carried_out() {
     run(async |world| {
         let body = serde_json::to_vec(&crate::harness::connect("alice", "c1")).unwrap();
-        let mut late = envelope(world, ConnectV1::KIND, body);
+        let mut late = envelope(ConnectV1::KIND, body);
         late.expires_at_ms = Some(START_MS);
         let answer: Value = serde_json::from_slice(&world.bus.request(late, SOON).await.unwrap()).unwrap();
         assert!(answer["failed"]["message"].as_str().unwrap().contains("deadline"), "{answer}");
@@ -82,11 +81,11 @@ async fn a_request_whose_time_is_over_is_not_carried_out() {
 async fn a_heartbeat_that_breaks_its_contract_is_dropped() {
     run(async |world| {
         world.connect(ACME, "alice", "c1").await;
-        world.bus.signal(EVERYBODY, envelope(world, HeartbeatV1::KIND, r#"{"peers":7}"#)).await.unwrap();
+        world.bus.signal(EVERYBODY, envelope(HeartbeatV1::KIND, r#"{"peers":7}"#)).await.unwrap();
         // The listener lives: a good one afterwards still counts.
         world.hand.advance(std::time::Duration::from_secs(20));
         let good = json!({"node_id": "gateway-1", "peers": [{"peer_id": "alice", "generation": 1}]});
-        world.bus.signal(EVERYBODY, envelope(world, HeartbeatV1::KIND, good.to_string())).await.unwrap();
+        world.bus.signal(EVERYBODY, envelope(HeartbeatV1::KIND, good.to_string())).await.unwrap();
         testkit::eventually(SOON, "the lease to be renewed", async || {
             (world.lookup(ACME, "alice").await.lease_until_ms == world.clock.now_ms() + 30_000).then_some(())
         })

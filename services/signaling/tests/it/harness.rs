@@ -25,6 +25,7 @@ use outbox::{Consumer, Effects, Failure, Order, RetryPolicy, Subscription, Unit}
 use service::config::{self, Sources};
 use service::{Host, PLATFORM, PLATFORM_DEFAULTS, PROOF_AUDIENCE, PROOF_ISSUER, Platform, PlatformConfig};
 use tempfile::TempDir;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Longest wait for anything; a slow machine needs more than a quick one, and nobody waits for it in vain.
@@ -33,7 +34,7 @@ pub(crate) const START_MS: u64 = 1_790_000_000_000;
 /// The tenant most tests act in.
 pub(crate) const ACME: &str = "acme";
 
-/// The peer about which the presence double never answers.
+/// The peer about which the presence double answers only when `stuck` is over.
 pub(crate) const STUCK: &str = "stuck";
 
 pub(crate) struct World {
@@ -45,6 +46,7 @@ pub(crate) struct World {
     pub(crate) peers: Arc<Mutex<HashMap<String, PeerView>>>,
     /// How often the subscription double was asked for its keys, and what it answers.
     pub(crate) key_requests: Arc<AtomicUsize>,
+    pub(crate) stuck: Arc<watch::Sender<bool>>,
     pub(crate) keys: Arc<Mutex<ProofKeys>>,
     platform: Platform,
     presence: Platform,
@@ -82,6 +84,7 @@ impl World {
             signer: ProofSigner::new(key, START_MS + 86_400_000, SignerRules::new(PROOF_ISSUER, PROOF_AUDIENCE)),
             peers: Arc::default(),
             key_requests: Arc::default(),
+            stuck: Arc::new(watch::Sender::new(true)),
             keys: Arc::new(Mutex::new(ProofKeys { keys: Vec::new() })),
             platform: host.platform(signaling::NAME).await.unwrap(),
             presence: host.platform("presence").await.unwrap(),
@@ -93,7 +96,9 @@ impl World {
             hand,
             host,
         };
-        ["alice", "bob", "carol"].map(|peer| world.place(peer, PeerStatus::Online));
+        for peer in ["alice", "bob", "carol"] {
+            world.place(peer, PeerStatus::Online);
+        }
         world.serve_doubles().await;
         let routes = signaling::start(signaling_config(), world.platform.clone()).await.unwrap();
         assert!(!routes.has_routes(), "signaling is not public");
@@ -102,11 +107,13 @@ impl World {
 
     async fn serve_doubles(&self) {
         let (peers, keys, asked) = (Arc::clone(&self.peers), Arc::clone(&self.keys), Arc::clone(&self.key_requests));
+        let stuck = Arc::clone(&self.stuck);
         let lookup = move |_: Asked, ask: LookupV1| {
             let found = peers.lock().unwrap().get(ask.peer_id.as_str()).cloned();
+            let mut held = stuck.subscribe();
             async move {
                 if ask.peer_id.as_str() == STUCK {
-                    std::future::pending::<()>().await;
+                    let _ = held.wait_for(|held| !held).await;
                 }
                 found.map_or(Answer::Refused(LookupRefusal::UnknownPeer), Answer::Ok)
             }

@@ -100,6 +100,7 @@ async fn when_presence_does_not_answer_the_asker_may_try_again() {
         let answer = given_up.await;
         assert!(matches!(&answer, Answer::Failed(Failure { retryable: true, .. })), "{answer:?}");
         assert_eq!(world.facts().await, []);
+        world.stuck.send_replace(false);
         world.open("alice", "bob").await.unwrap();
     })
     .await;

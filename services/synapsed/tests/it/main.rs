@@ -1,0 +1,10 @@
+//! Everything in one process, from outside: the demo, restarts, bad configurations, traces, rotated secrets.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod child;
+mod configuration;
+mod demo;
+mod rotation;
+mod running;
+mod serve;
+mod traces;
