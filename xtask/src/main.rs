@@ -6,6 +6,7 @@
 mod bench;
 mod bless;
 mod check;
+mod dev;
 mod fleet;
 mod gate;
 mod generate;
@@ -46,6 +47,8 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Runs synapsed with its data in ./data; rebuilds and restarts it when a source changes. Ctrl-C ends both.
+    Dev,
     /// Runs the five services as separate processes on NATS, DynamoDB and SQS, and the demo against them.
     Fleet {
         /// The demo's report as one JSON object.
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Command::Test { names } => suites::run(&root, &names),
         Command::Check => check::run(&root),
         Command::Bless { check } => bless::run(&root, check),
+        Command::Dev => dev::run(&root),
         Command::Fleet { json } => fleet::run(&root, json),
         Command::Bench { names, json } => bench::run(&root, &names, json.as_deref()),
     };

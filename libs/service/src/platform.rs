@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use auth::ProofRules;
 use bus::{Asked, Bus, EmbeddedOptions, NatsOptions, Sender, SqsOptions};
 use clock::{Clock, Entropy};
@@ -18,6 +19,7 @@ use crate::health::Health;
 use crate::lifecycle::Lifecycle;
 use crate::platform_config::{BusTarget, PlatformConfig, StoreTarget};
 use crate::spans::{Traced, answer_in, consumer_span, request_span};
+use crate::telemetry::scrub;
 
 /// One process: what its services share.
 #[derive(Clone)]
@@ -96,8 +98,15 @@ impl Host {
     pub async fn start(config: PlatformConfig, clock: Clock, entropy: Entropy) -> anyhow::Result<Self> {
         let bus = match config.bus_target() {
             Some(BusTarget::Embedded) => Bus::embedded(EmbeddedOptions::default(), clock.clone()),
-            Some(BusTarget::Nats(url)) => Bus::nats(nats_options(url), clock.clone()).await?,
-            Some(BusTarget::Sqs) => Bus::sqs(sqs_options(&config), clock.clone()).await?,
+            Some(BusTarget::Nats(url)) => {
+                let context = format!("bus: {} can't be used", scrub(&url));
+                Bus::nats(nats_options(url), clock.clone()).await.context(context)?
+            }
+            Some(BusTarget::Sqs) => {
+                let endpoint = if config.sqs_endpoint.is_empty() { "AWS" } else { &config.sqs_endpoint };
+                let context = format!("bus: sqs at {} with {} can't be used", scrub(endpoint), scrub(&config.nats_url));
+                Bus::sqs(sqs_options(&config), clock.clone()).await.context(context)?
+            }
             None => anyhow::bail!("bus: {:?} names no bus", config.bus),
         };
         Ok(Self::on(config, bus, clock, entropy))

@@ -52,7 +52,10 @@ impl Secrets {
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(&path).and_then(|mut file| file.write_all(&serde_json::to_vec(&secrets)?)).with_context(context)?;
+        options
+            .open(&path)
+            .and_then(|mut file| file.write_all(&serde_json::to_vec(&secrets)?))
+            .with_context(context)?;
         Ok(secrets)
     }
 
