@@ -64,8 +64,7 @@ async fn ours(clock: &Clock, subscriptions: &'static [Subscription]) -> Result<f
     let disk = Disk::new(clock)?;
     let acks = Arc::new(Acks { left: AtomicUsize::new(EVENTS), done: Notify::new() });
     let bus = Bus::new(Prepared::new(events(clock)?, &acks)?);
-    let outbox =
-        Outbox::new(READER, disk.store.clone(), bus, clock.clone(), Entropy::system(), Options::default());
+    let outbox = Outbox::new(READER, disk.store.clone(), bus, clock.clone(), Entropy::system(), Options::default());
     let stop = CancellationToken::new();
     let started = clock.monotonic();
     let options = ConsumeOptions::default();
@@ -83,7 +82,8 @@ async fn ours(clock: &Clock, subscriptions: &'static [Subscription]) -> Result<f
 async fn reference(clock: &Clock, subscriptions: &'static [Subscription]) -> Result<f64> {
     let disk = Disk::new(clock)?;
     let latest = subscriptions[0].order == Order::LatestWins;
-    let marks = |event: &Envelope| latest.then(|| Key::new(format!("watermark#{}#{}", event.source, event.key), READER));
+    let marks =
+        |event: &Envelope| latest.then(|| Key::new(format!("watermark#{}#{}", event.source, event.key), READER));
     let events = events(clock)?;
     let units: Vec<_> = events.iter().map(|event| (rows(event, clock), marks(event))).collect();
     let store = &disk.store;

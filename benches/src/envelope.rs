@@ -27,14 +27,15 @@ pub(crate) fn run(clock: &Clock, report: &mut Report) -> Result<()> {
     let envelope = load::envelope(1, EVENT_BYTES, 7, clock.now_ms())?;
     let event = load::event(1, EVENT_BYTES)?;
     ensure!(binary(&envelope)? == envelope && structured(&envelope)? == envelope, "an envelope changed on its way");
-    ensure!(typed(&envelope, &event)? == event, "a payload changed on its way");
+    let mut blank = envelope.clone();
+    ensure!(typed(&mut blank, &event)? == event, "a payload changed on its way");
     row(clock, report, "envelope", || binary(&envelope).map(drop))?;
     row(clock, report, "envelope.structured", || structured(&envelope).map(drop))?;
-    row(clock, report, "envelope.typed", || typed(&envelope, &event).map(drop))
+    row(clock, report, "envelope.typed", || typed(&mut blank, &event).map(drop))
 }
 
-fn row(clock: &Clock, report: &mut Report, name: &'static str, turn: impl Fn() -> Result<()>) -> Result<()> {
-    let batch = || -> Result<f64> {
+fn row(clock: &Clock, report: &mut Report, name: &'static str, mut turn: impl FnMut() -> Result<()>) -> Result<()> {
+    let mut batch = || -> Result<f64> {
         let started = clock.monotonic();
         for _ in 0..BATCH {
             turn()?;
@@ -62,12 +63,12 @@ fn binary(envelope: &Envelope) -> Result<Envelope> {
 
 fn structured(envelope: &Envelope) -> Result<Envelope> {
     let text = wire::to_json(black_box(envelope))?;
-    wire::from_json(black_box(text).into()).map_err(|malformed| anyhow::anyhow!(malformed.reason))
+    wire::from_json(black_box(text)).map_err(|malformed| anyhow::anyhow!(malformed.reason))
 }
 
-fn typed(envelope: &Envelope, event: &WebhookEvent) -> Result<WebhookEvent> {
-    let data = black_box(event).to_json()?;
-    let received = binary(&Envelope { data: data.into(), ..envelope.clone() })?;
+fn typed(envelope: &mut Envelope, event: &WebhookEvent) -> Result<WebhookEvent> {
+    envelope.data = black_box(event).to_json()?.into();
+    let received = binary(envelope)?;
     let decoded = WebhookEvent::decode(&received.kind, &received.data);
     Ok(decoded.context("its kind is one of its owner's")??)
 }

@@ -38,7 +38,6 @@ async fn main() -> Result<()> {
         bail!("there is no bench `{unknown}`; there are {}", BENCHES.join(", "));
     }
     let clock = Clock::system();
-    if arguments.json.as_deref() == Some(std::path::Path::new("profile")) { return relay::profile(&clock).await; }
     let mut report = Report::new(arguments.json);
     for name in BENCHES {
         if !arguments.names.is_empty() && !arguments.names.iter().any(|wanted| wanted == name) {

@@ -2,7 +2,9 @@
 //! reference publishes the same payloads to a stream of the same settings with nothing but `Nats-Msg-Id`, a thousand
 //! unconfirmed at a time, without any store. Goal ≥ 0.9.
 //!
-//! `relay`: each row has its own key. `relay.hot_keys`: all rows belong to 16 keys.
+//! - `relay`: each row has its own key. `relay.hot_keys`: all rows belong to 16 keys.
+//! - `relay.same_headers`: as `relay`, against a reference that sends the CloudEvents headers too. What is missing here
+//!   is the relay's own; the rest of what `relay` misses is the price of the headers.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,8 +14,7 @@ use anyhow::{Context, Result, ensure};
 use async_nats::HeaderMap;
 use async_nats::jetstream;
 use async_trait::async_trait;
-use bus::{Bus, NatsOptions};
-use bytes::Bytes;
+use bus::{Bus, NatsOptions, wire};
 use clock::{Clock, Entropy};
 use futures::{StreamExt, TryStreamExt};
 use outbox::{Options, Outbox, Unit};
@@ -39,15 +40,26 @@ const SUBJECTS: usize = 16;
 pub(crate) async fn run(clock: &Clock, report: &mut Report) -> Result<()> {
     let server = Nats::start(NatsVersion::V2_15_1);
     let mut bench = Bench::start(&server, clock).await?;
-    for (name, keys) in [("relay", ROWS), ("relay.hot_keys", HOT_KEYS)] {
+    for (name, keys, headers) in [
+        ("relay", ROWS, Headers::Id),
+        ("relay.hot_keys", HOT_KEYS, Headers::Id),
+        ("relay.same_headers", ROWS, Headers::All),
+    ] {
         let rounds = Rounds::interleaved(async |side| match side {
             Side::Ours => bench.relay(keys).await,
-            Side::Reference => bench.publish(keys).await,
+            Side::Reference => bench.publish(keys, headers).await,
         });
         let title = Title { name, goal: 0.9, better: Better::Higher, unit: "events/s" };
         report.add(&title, &rounds.await?);
     }
     Ok(())
+}
+
+/// What the reference sends besides the payload.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Headers {
+    Id,
+    All,
 }
 
 struct Bench {
@@ -56,8 +68,6 @@ struct Bench {
     jetstream: jetstream::Context,
     events: jetstream::stream::Stream,
     plain: jetstream::stream::Stream,
-    /// Makes the ids of the reference unique across rounds.
-    round: usize,
 }
 
 impl Bench {
@@ -72,7 +82,7 @@ impl Bench {
             ..events.cached_info().config.clone()
         };
         let plain = jetstream.create_stream(config).await?;
-        Ok(Self { clock: clock.clone(), bus, jetstream, events, plain, round: 0 })
+        Ok(Self { clock: clock.clone(), bus, jetstream, events, plain })
     }
 
     /// Ours: from the first read of a filled outbox until its last row is deleted.
@@ -80,14 +90,8 @@ impl Bench {
         let disk = Disk::new(&self.clock)?;
         let watched = Watched::new(disk.store.clone());
         let store = Store::on(watched.clone(), "watched", self.clock.clone());
-        let outbox = Outbox::new(
-            PUBLISHER,
-            store,
-            self.bus.clone(),
-            self.clock.clone(),
-            Entropy::system(),
-            Options::default(),
-        );
+        let outbox =
+            Outbox::new(PUBLISHER, store, self.bus.clone(), self.clock.clone(), Entropy::system(), Options::default());
         fill(&outbox, keys).await?;
         let stop = CancellationToken::new();
         let started = self.clock.monotonic();
@@ -107,24 +111,27 @@ impl Bench {
     }
 
     /// The reference: a publisher that keeps its window full.
-    async fn publish(&mut self, keys: usize) -> Result<f64> {
-        self.round += 1;
-        let events = (0..ROWS).map(|row| load::payload(&load::event(row % keys, ROW_BYTES)?).map(Bytes::from));
-        let payloads = events.collect::<Result<Vec<_>>>()?;
+    async fn publish(&mut self, keys: usize, headers: Headers) -> Result<f64> {
+        let now_ms = self.clock.now_ms();
+        let events = (0..ROWS).map(|row| load::envelope(row % keys, ROW_BYTES, (row / keys + 1) as u64, now_ms));
+        let events = events.collect::<Result<Vec<_>>>()?;
         let subjects: Vec<String> = (0..SUBJECTS).map(|number| format!("plain.{KIND}.{number:02}")).collect();
         let started = self.clock.monotonic();
         let publish = async {
             let mut unconfirmed = VecDeque::with_capacity(WINDOW);
-            for (row, payload) in payloads.into_iter().enumerate() {
+            for (row, event) in events.into_iter().enumerate() {
                 if unconfirmed.len() == WINDOW
                     && let Some(oldest) = unconfirmed.pop_front()
                 {
                     confirmed(oldest).await?;
                 }
-                let mut headers = HeaderMap::new();
-                headers.insert("Nats-Msg-Id", format!("{}-{row}", self.round));
+                let mut message = match headers {
+                    Headers::Id => HeaderMap::new(),
+                    Headers::All => wire::to_headers(&event)?,
+                };
+                message.insert("Nats-Msg-Id", event.unique_id());
                 let subject = subjects[row % SUBJECTS].clone();
-                unconfirmed.push_back(self.jetstream.publish_with_headers(subject, headers, payload).await?);
+                unconfirmed.push_back(self.jetstream.publish_with_headers(subject, message, event.data).await?);
             }
             for waiting in unconfirmed {
                 confirmed(waiting).await?;
@@ -229,48 +236,4 @@ impl Backend for Watched {
         }
         Ok(())
     }
-}
-
-/// TEMPORARY
-pub(crate) async fn profile(clock: &Clock) -> Result<()> {
-    let server = Nats::start(NatsVersion::V2_15_1);
-    let bench = Bench::start(&server, clock).await?;
-    for round in 0..4 {
-        for window in [1_000usize, 2_000, 8_000] {
-            let envelopes: Vec<_> = (0..ROWS).map(|n| load::envelope(n, ROW_BYTES, 1, clock.now_ms())).collect::<Result<_>>()?;
-            let started = clock.monotonic();
-            let publisher = bench.bus.publisher();
-            let mut sending = futures::stream::FuturesUnordered::new();
-            for chunk in envelopes.chunks(window.min(500)) {
-                while sending.len() + chunk.len() > window { let _: Option<Result<(), bus::BusError>> = sending.next().await; }
-                sending.extend(publisher.publish(chunk.to_vec()));
-            }
-            while let Some(r) = sending.next().await { r?; }
-            let took = clock.monotonic() - started;
-            println!("round {round} publish only window {window}: {:.0}/s", per_second(took));
-            bench.events.purge().await?;
-        }
-        let disk = Disk::new(clock)?;
-        let outbox = Outbox::new(PUBLISHER, disk.store.clone(), bench.bus.clone(), clock.clone(), Entropy::system(), Options::default());
-        fill(&outbox, ROWS).await?;
-        let started = clock.monotonic();
-        let mut keys = Vec::new();
-        for shard in 0..4 {
-            let mut q = Query::all(format!("outbox#{shard}"), 512);
-            loop {
-                let page = disk.store.query(&q).await?;
-                keys.extend(page.items.into_iter().map(|i| i.key));
-                q.after = page.next;
-                if q.after.is_none() { break; }
-            }
-        }
-        println!("round {round} read only: {:.0}/s", per_second(clock.monotonic() - started));
-        let started = clock.monotonic();
-        futures::stream::iter(keys.chunks(99)).map(|ks| {
-            let actions = ks.iter().map(|k| Action::Delete { key: k.clone(), condition: store::Condition::Any }).collect();
-            disk.store.transact(actions)
-        }).buffer_unordered(8).try_collect::<()>().await?;
-        println!("round {round} delete only: {:.0}/s", per_second(clock.monotonic() - started));
-    }
-    Ok(())
 }

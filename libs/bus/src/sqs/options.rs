@@ -38,7 +38,7 @@ pub struct SqsOptions {
     pub max_inline_bytes: usize,
     /// Most events that wait for one queue; beyond it publishing fails with `Full`. Default 8,192.
     pub publish_queue: usize,
-    /// Batches under way at once for one queue. Default 8.
+    /// Batches under way at once for one queue. Default 8. Emulator: 1.
     pub publish_batches: usize,
     /// For one call with the SDK's own repetitions (at most 3). Default 5 s, besides the long poll.
     pub call_timeout: Duration,
@@ -80,6 +80,8 @@ impl SqsOptions {
             poll_pause: Duration::from_millis(50),
             pollers: 1,
             receive_batch: 1,
+            // All else waits for its turn behind these, with leases running.
+            publish_batches: 1,
             ..Self::default()
         }
     }

@@ -173,7 +173,9 @@ mod tests {
         let told = Arc::new(AtomicUsize::new(0));
         let changed = {
             let told = Arc::clone(&told);
-            move || drop(told.fetch_add(1, Ordering::SeqCst))
+            move || {
+                told.fetch_add(1, Ordering::SeqCst);
+            }
         };
         let task = tokio::spawn(rotate(vec![("key", secret.clone())], Duration::from_secs(30), clock, changed));
         tokio::task::yield_now().await;
