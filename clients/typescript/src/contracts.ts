@@ -756,7 +756,7 @@ export type SubscriptionGetV1Reply =
     failed: Failure;
   };
 
-/** Tell every key that proofs may be signed with now, and every revocation still in force: what a verifier that starts late needs. */
+/** Tell every key that proofs may be signed with now: what a verifier that starts late needs. */
 export type SubscriptionListProofKeysV1 = Record<string, never>;
 
 /** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
