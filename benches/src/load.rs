@@ -16,7 +16,7 @@ pub(crate) const KIND: &str = StripeSubscriptionChangedV1::KIND;
 /// The service that publishes them.
 pub(crate) const PUBLISHER: &str = "webhook";
 /// Whatever takes longer than this is stuck.
-pub(crate) const STUCK: Duration = Duration::from_secs(60);
+pub(crate) const STUCK: Duration = Duration::from_secs(120);
 
 /// A SQLite store with production's settings, in a folder that lasts as long as this.
 pub(crate) struct Disk {
