@@ -2,18 +2,86 @@
 //
 // Optional fields may be missing or null. An open enum (`| (string & {})`) may hold values newer than this file.
 
+/** What the auth frame's outcome carries. */
+export interface AuthResult {
+  /** Names the numbering of pushed frames on this connection. Another one than before: keep the new one. */
+  epoch: string;
+  /** Which of its connections this is. */
+  generation: number;
+  /** The number after which this connection's frames begin. */
+  offset: number;
+  /** The peer. */
+  peer_id: string;
+  /** What became of the resume; absent when none was asked for. */
+  resume?: Resumed | null;
+}
+
+/** What one gateway process asks another. */
+export type Call =
+  | {
+    do: "message";
+    /** From whom. */
+    from: string;
+    /** What it says. */
+    note: Note;
+    /** For whom. */
+    to: string;
+  }
+  | {
+    do: "handover";
+    /** The numbering that the client knows. */
+    epoch: string;
+    /** The last frame it took in. */
+    offset: number;
+    /** Which peer. */
+    peer_id: string;
+  }
+  | {
+    do: "ticket";
+    /** The ticket. */
+    ticket: string;
+  }
+  | {
+    do: "frames";
+    /** Each as the client wrote it. */
+    frames: string[];
+    /** The stream. */
+    stream_key: string;
+  }
+  | {
+    do: "unknown";
+  }
+  | (string & {});
+
 /** What a client says. */
 export type ClientFrame =
   | {
+    /** Whether this client acknowledges messages; then their senders learn of it. */
+    acks?: boolean;
     /** Names this frame. */
     id: string;
     /** The peer this connection speaks for. */
     peer_id: string;
     /** Its subscription proof. */
     proof?: string | null;
+    /** What an earlier connection of this peer took in last. */
+    resume?: Resume | null;
+    /** A one-use ticket of `POST /v1/tickets` instead of the token. */
+    ticket?: string | null;
     /** Access token (JWT). */
-    token: string;
+    token?: string | null;
     type: "auth";
+  }
+  | {
+    /** Names this frame. */
+    id: string;
+    /** Subscription proof. */
+    proof?: string | null;
+    /** A one-use ticket instead of the token. */
+    ticket?: string | null;
+    /** Access token (JWT). */
+    token?: string | null;
+    type: "refresh";
   }
   | {
     /** Names this frame. */
@@ -35,6 +103,12 @@ export type ClientFrame =
       /** `online` or `away`. */
       status: PeerStatus;
     }
+    | {
+      action: "subscribe";
+    }
+    | {
+      action: "unsubscribe";
+    }
   )
   | {
     /** Names this frame. */
@@ -51,6 +125,60 @@ export type ClientFrame =
     /** What to pass on. */
     signal: PeerSignal;
     type: "signal";
+  }
+  | {
+    /** What the receiver is to make of it: 1 to 50 characters of `[A-Za-z0-9_]`. */
+    action: string;
+    /** Names this frame. */
+    id: string;
+    /** 1 to 10,000 characters. */
+    message: string;
+    /** The session it belongs to, if any. */
+    session_id?: string | null;
+    /** For whom. */
+    to: string;
+    type: "message";
+  }
+  | {
+    /** What the receiver is to make of it: 1 to 50 characters of `[A-Za-z0-9_]`. */
+    action: string;
+    /** Names this frame. */
+    id: string;
+    /** 1 to 10,000 characters. */
+    message: string;
+    /** The session it belongs to, if any. */
+    session_id?: string | null;
+    type: "broadcast";
+  } & (
+    | {
+      scope: "tenant";
+    }
+    | {
+      scope: "user";
+      /** Which user. */
+      user_id: string;
+    }
+    | {
+      /** Which room. */
+      room: string;
+      scope: "room";
+    }
+  )
+  | {
+    /** Which of the two. */
+    action: RoomAction;
+    /** Names this frame. */
+    id: string;
+    /** Which room: 1 to 100 characters of `[A-Za-z0-9_-]`. */
+    room: string;
+    type: "room";
+  }
+  | {
+    /** Names this frame. */
+    id: string;
+    /** The last frame's offset. */
+    offset: number;
+    type: "ack";
   };
 
 /** Why a peer may not connect. */
@@ -140,6 +268,42 @@ export interface Forwarded {
   to: string;
 }
 
+/** A broadcast on its way. Addressed by tenant; every gateway process hands it to those of its peers it is for. */
+export type GatewayBroadcastV1 = {
+  /** What the receiver is to make of it: 1 to 50 characters of `[A-Za-z0-9_]`. */
+  action: string;
+  /** Who sends it; gets none itself. */
+  from: string;
+  /** 1 to 10,000 characters. */
+  message: string;
+  /** The session it belongs to, if any. */
+  session_id?: string | null;
+} & (
+  | {
+    scope: "tenant";
+  }
+  | {
+    scope: "user";
+    /** Which user. */
+    user_id: string;
+  }
+  | {
+    /** Which room. */
+    room: string;
+    scope: "room";
+  }
+);
+
+/** One gateway process asks another by its node id; the answer is a [`ReplyV1`] with the same `call_id`. Who is gone does not answer: the asker waits only so long. */
+export interface GatewayCallV1 {
+  /** What. */
+  call: Call;
+  /** Names the call. */
+  call_id: string;
+  /** Who asks, and gets the reply. */
+  reply_to: string;
+}
+
 /** Close every connection that a subscription's older proofs opened. Sent to [`crate::signals::EVERYBODY`] after the revocation was committed; a process that misses it refuses the proofs by its store and when they expire. */
 export interface GatewayEntitlementLostV1 {
   /** Proofs whose `ver` is smaller are void. */
@@ -150,6 +314,14 @@ export interface GatewayEntitlementLostV1 {
   subscription_id: string;
   /** When the record may be dropped, Unix milliseconds. */
   until_ms: number;
+}
+
+/** The answer to a [`CallV1`], addressed to who asked. */
+export interface GatewayReplyV1 {
+  /** The call's. */
+  call_id: string;
+  /** The answer. */
+  reply: Reply;
 }
 
 /** Why a subscription was not told. */
@@ -168,6 +340,32 @@ export interface HeartbeatPeer {
   generation: number;
   /** Which peer. */
   peer_id: string;
+}
+
+/** What a gateway allows, so that clients need not guess. */
+export interface HelloLimits {
+  /** How long a message waits for its receiver's ack, milliseconds. */
+  ack_within_ms: number;
+  /** Malformed frames in a row, after which the connection is closed with 4400. */
+  bad_frames: number;
+  /** Largest message, bytes. */
+  frame_bytes: number;
+  /** Most pushed frames kept for a resume. */
+  history_frames: number;
+  /** How long they are kept, milliseconds. */
+  history_ttl_ms: number;
+  /** Messages and broadcasts without an outcome; more are refused with `rate_limited`. */
+  pending_messages: number;
+  /** Rooms that a connection may be in. */
+  rooms: number;
+}
+
+/** A pushed frame that is kept for a resume. */
+export interface KeptFrame {
+  /** The frame. */
+  frame: ServerFrame;
+  /** The id of the message that brought it: what came by two ways is told once. */
+  source: string;
 }
 
 /** Why a listing was refused. */
@@ -198,6 +396,16 @@ export type NeverRefused =
     code: "unknown";
   }
   | (string & {});
+
+/** What a message says, to one or to many. */
+export interface Note {
+  /** What the receiver is to make of it: 1 to 50 characters of `[A-Za-z0-9_]`. */
+  action: string;
+  /** 1 to 10,000 characters. */
+  message: string;
+  /** The session it belongs to, if any. */
+  session_id?: string | null;
+}
 
 /** Why a peer went offline. */
 export type OfflineReason = "left" | "timed_out" | "entitlement_lost" | "unknown" | (string & {});
@@ -505,6 +713,76 @@ export interface ProofKeys {
   keys: ProofKey[];
 }
 
+/** What a gateway process answers another. */
+export type Reply =
+  | {
+    is: "delivered";
+  }
+  | {
+    is: "expired";
+  }
+  | {
+    is: "nothing";
+  }
+  | {
+    is: "busy";
+  }
+  | {
+    is: "taken";
+  }
+  | {
+    /** Whether it is all of it. */
+    complete: boolean;
+    /** What was pushed after the offset, in order. */
+    frames: KeptFrame[];
+    is: "history";
+    /** The rooms it was in. */
+    rooms: string[];
+    /** Sources of what was pushed lately, in or before `frames`: the new holder may have got them too. */
+    seen: string[];
+    /** Whether it wanted to know who comes and goes. */
+    subscribed: boolean;
+  }
+  | {
+    is: "token";
+    /** The token. */
+    token: string;
+  }
+  | {
+    is: "unknown";
+  }
+  | (string & {});
+
+/** The last pushed frame that a client took in. */
+export interface Resume {
+  /** The epoch that the auth frame's result named. */
+  epoch: string;
+  /** The offset of the last frame taken in; 0 for none. */
+  offset: number;
+}
+
+/** What became of a resume. */
+export type Resumed = "recovered" | "gap";
+
+/** Into a room or out of it. */
+export type RoomAction = "join" | "leave";
+
+/** Whom a broadcast is for. The sender itself gets none. */
+export type Scope =
+  | {
+    scope: "tenant";
+  }
+  | {
+    scope: "user";
+    /** Which user. */
+    user_id: string;
+  }
+  | {
+    /** Which room. */
+    room: string;
+    scope: "room";
+  };
+
 /** Why a signal was not passed on. */
 export type SendRefusal =
   | {
@@ -536,7 +814,7 @@ export type SendRefusal =
   }
   | (string & {});
 
-/** What the gateway says. */
+/** What the gateway says. Frames with an `offset` are numbered, kept for a while and told again after a resume. */
 export type ServerFrame =
   | {
     /** Send an auth frame within this time, milliseconds. */
@@ -545,8 +823,12 @@ export type ServerFrame =
     connection_id: string;
     /** Send a frame (a ping, for want of another) at least this often, milliseconds. */
     heartbeat_ms: number;
+    /** What this gateway allows. */
+    limits: HelloLimits;
     /** The negotiated protocol. */
     protocol: string;
+    /** Only on an event stream: the secret that names it in `POST /v1/frames`. */
+    stream_key?: string | null;
     type: "hello";
   }
   | {
@@ -561,6 +843,8 @@ export type ServerFrame =
     type: "outcome";
   }
   | {
+    /** Its number in the epoch. */
+    offset: number;
     /** The peer as it is now. */
     peer: PeerView;
     type: "presence";
@@ -568,6 +852,8 @@ export type ServerFrame =
   | {
     /** From whom. */
     from: string;
+    /** Its number in the epoch. */
+    offset: number;
     /** Whether this side yields when both offer at once. */
     polite: boolean;
     /** Which session. */
@@ -575,6 +861,21 @@ export type ServerFrame =
     /** What it says. */
     signal: PeerSignal;
     type: "signal";
+  }
+  | {
+    /** What the receiver is to make of it: 1 to 50 characters of `[A-Za-z0-9_]`. */
+    action: string;
+    /** Set on broadcasts: whom it was for. */
+    broadcast?: Scope | null;
+    /** From whom; the gateway's word, never the sender's. */
+    from: string;
+    /** 1 to 10,000 characters. */
+    message: string;
+    /** Its number in the epoch. */
+    offset: number;
+    /** The session it belongs to, if any. */
+    session_id?: string | null;
+    type: "message";
   }
   | {
     /** The close code that follows. */
@@ -865,6 +1166,14 @@ export interface SubscriptionView {
   user_id: string;
 }
 
+/** The answer of `POST /v1/tickets`. */
+export interface TicketIssued {
+  /** Until when, Unix milliseconds. */
+  expires_at_ms: number;
+  /** Stands for the caller's access token, once. */
+  ticket: string;
+}
+
 /** Why no proof was issued. */
 export type VerifyRefusal =
   | {
@@ -967,7 +1276,10 @@ export interface Requests {
 
 /** Signals by kind. */
 export interface Signals {
+  "gateway.broadcast.v1": GatewayBroadcastV1;
+  "gateway.call.v1": GatewayCallV1;
   "gateway.entitlement_lost.v1": GatewayEntitlementLostV1;
+  "gateway.reply.v1": GatewayReplyV1;
   "presence.changed.v1": PresenceChangedV1;
   "presence.heartbeat.v1": PresenceHeartbeatV1;
   "signaling.deliver.v1": SignalingDeliverV1;

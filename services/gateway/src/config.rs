@@ -36,6 +36,7 @@ pub struct Config {
     pub history_total_bytes: usize,
     pub max_detached: usize,
     pub max_tickets: usize,
+    pub ticket_ttl_ms: u64,
     pub max_revocations: usize,
 }
 
@@ -79,6 +80,7 @@ impl Validate for Config {
         checks.range("history_total_bytes", self.history_total_bytes, 0..=1_099_511_627_776);
         checks.range("max_detached", self.max_detached, 0..=1_000_000);
         checks.range("max_tickets", self.max_tickets, 1..=1_000_000);
+        checks.range("ticket_ttl_ms", self.ticket_ttl_ms, 1_000..=60_000);
         checks.range("max_revocations", self.max_revocations, 100..=10_000_000);
         if self.token_secret.is_set() {
             let long_enough = self.token_secret.current().expose_secret().len() >= MIN_SECRET_BYTES;

@@ -67,7 +67,7 @@ pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router>
     let connections = Arc::new(Semaphore::new(config.max_connections));
     let gateway = Arc::new(Gateway {
         registry: Registry::new(config.journal_limits(), config.max_rooms, config.max_detached),
-        tickets: Tickets::new(platform.node_id.clone(), config.max_tickets),
+        tickets: Tickets::new(platform.node_id.clone(), config.max_tickets, config.ticket_ttl_ms),
         calls: Calls::default(),
         flush: Flush::default(),
         streams: Arc::default(),

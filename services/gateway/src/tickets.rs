@@ -11,8 +11,6 @@ use service::http::{Code, ProblemResponse};
 use crate::Gateway;
 use crate::nodes;
 
-/// How long a ticket is good, milliseconds.
-pub(crate) const TICKET_TTL_MS: u64 = 30_000;
 /// How long another gateway may take to say whose ticket it is, milliseconds.
 const REDEEM_WITHIN_MS: u64 = 2_000;
 
@@ -20,6 +18,7 @@ const REDEEM_WITHIN_MS: u64 = 2_000;
 pub(crate) struct Tickets {
     node: NodeId,
     max: usize,
+    ttl_ms: u64,
     open: Mutex<HashMap<String, Open>>,
 }
 
@@ -29,12 +28,12 @@ struct Open {
 }
 
 impl Tickets {
-    pub(crate) fn new(node: NodeId, max: usize) -> Self {
-        Self { node, max, open: Mutex::default() }
+    pub(crate) fn new(node: NodeId, max: usize, ttl_ms: u64) -> Self {
+        Self { node, max, ttl_ms, open: Mutex::default() }
     }
 
-    /// A ticket for the token; `None` when there are too many open ones.
-    pub(crate) fn issue(&self, token: &str, now_ms: u64, entropy: &Entropy) -> Option<String> {
+    /// A ticket for the token, and until when it is good; `None` when there are too many open ones.
+    pub(crate) fn issue(&self, token: &str, now_ms: u64, entropy: &Entropy) -> Option<(String, u64)> {
         let ticket = secret_of(&self.node, entropy);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.len() >= self.max {
@@ -43,8 +42,9 @@ impl Tickets {
         if open.len() >= self.max {
             return None;
         }
-        open.insert(ticket.clone(), Open { token: token.to_owned(), until_ms: now_ms + TICKET_TTL_MS });
-        Some(ticket)
+        let until_ms = now_ms + self.ttl_ms;
+        open.insert(ticket.clone(), Open { token: token.to_owned(), until_ms });
+        Some((ticket, until_ms))
     }
 
     /// The token of a ticket of this process, which is void from now on.
@@ -70,7 +70,7 @@ pub(crate) fn node_of(secret: &str) -> Option<NodeId> {
 /// When it was used, is over, never was, or its process is gone.
 pub(crate) async fn redeem(gateway: &Arc<Gateway>, ticket: &str) -> Result<String, ProblemResponse> {
     let refused = || {
-        let detail = "ticket: is used, older than 30 s or unknown; ask POST /v1/tickets for another one";
+        let detail = "ticket: is used, over or unknown; ask POST /v1/tickets for another one";
         ProblemResponse::new(Code::AuthenticationInvalid).detail(detail)
     };
     let platform = &gateway.platform;
@@ -91,21 +91,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ticket_is_good_once_and_for_thirty_seconds() {
+    fn a_ticket_is_good_once_and_in_time() {
         let entropy = Entropy::seeded(1);
-        let tickets = Tickets::new("node-1".parse().unwrap(), 2);
-        let ticket = tickets.issue("a.b.c", 0, &entropy).unwrap();
+        let tickets = Tickets::new("node-1".parse().unwrap(), 2, 30_000);
+        let (ticket, until_ms) = tickets.issue("a.b.c", 0, &entropy).unwrap();
+        assert_eq!(until_ms, 30_000);
         assert_eq!(node_of(&ticket).unwrap().as_str(), "node-1");
         assert_eq!(tickets.redeem(&ticket, 29_999).as_deref(), Some("a.b.c"));
         assert_eq!(tickets.redeem(&ticket, 0), None);
-        let old = tickets.issue("a.b.c", 0, &entropy).unwrap();
+        let (old, _) = tickets.issue("a.b.c", 0, &entropy).unwrap();
         assert_eq!(tickets.redeem(&old, 30_000), None);
     }
 
     #[test]
     fn open_tickets_are_bounded_and_old_ones_make_room() {
         let entropy = Entropy::seeded(1);
-        let tickets = Tickets::new("node-1".parse().unwrap(), 2);
+        let tickets = Tickets::new("node-1".parse().unwrap(), 2, 30_000);
         let given: Vec<_> = (0..3).map(|_| tickets.issue("a.b.c", 0, &entropy)).collect();
         assert!(given[0].is_some() && given[1].is_some() && given[2].is_none());
         assert!(tickets.issue("a.b.c", 30_000, &entropy).is_some());

@@ -9,9 +9,8 @@ use service::http::{Code, ProblemResponse};
 
 use super::extract::{Caller, bearer};
 use crate::Gateway;
-use crate::tickets::TICKET_TTL_MS;
 
-/// `POST /v1/tickets`: a one-use ticket that stands for the caller's token for 30 s.
+/// `POST /v1/tickets`: a one-use ticket that stands for the caller's token for a short time.
 pub(super) async fn issue(
     State(gateway): State<Arc<Gateway>>,
     _caller: Caller,
@@ -20,9 +19,10 @@ pub(super) async fn issue(
     let platform = &gateway.platform;
     let now_ms = platform.clock.now_ms();
     let token = bearer(&headers).ok_or_else(|| ProblemResponse::new(Code::AuthenticationMissing))?;
-    let ticket = gateway.tickets.issue(token, now_ms, &platform.entropy).ok_or_else(|| {
-        ProblemResponse::new(Code::Unavailable).detail("too many tickets are open").retry_after_s(TICKET_TTL_MS / 1_000)
+    let (ticket, expires_at_ms) = gateway.tickets.issue(token, now_ms, &platform.entropy).ok_or_else(|| {
+        let wait_s = gateway.config.ticket_ttl_ms.div_ceil(1_000);
+        ProblemResponse::new(Code::Unavailable).detail("too many tickets are open").retry_after_s(wait_s)
     })?;
-    let issued = TicketIssued { ticket, expires_at_ms: now_ms + TICKET_TTL_MS };
+    let issued = TicketIssued { ticket, expires_at_ms };
     Ok((StatusCode::CREATED, [(CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(issued)))
 }

@@ -11,10 +11,12 @@ use std::time::Duration;
 use auth::{Entitlement, Grant, ProofSigner, Role, SignerRules, SigningKey, TokenMinter};
 use bus::{Bus, EmbeddedOptions, Sender, Trail};
 use clock::{Clock, Entropy, ManualClock};
-use contracts::Signal;
+use contracts::{Request, Signal};
+use contracts::events::presence::PeerStatus;
 use contracts::events::subscription::{ProofKeyPublishedV1, ProofRevokedV1, SubscriptionEvent};
 use contracts::frames::ServerFrame;
-use contracts::requests::presence::DisconnectV1;
+use contracts::requests::presence::{DisconnectV1, LookupV1};
+use contracts::requests::subscription::{ListProofKeysV1, ProofKeys};
 use outbox::Unit;
 use serde_json::{Value, json};
 use service::config::{self, Sources};
@@ -42,6 +44,14 @@ pub(crate) struct World {
     platform: Platform,
     subscription: Platform,
     sequence: AtomicU64,
+}
+
+/// Another gateway process.
+pub(crate) struct Neighbour {
+    pub(crate) address: SocketAddr,
+    pub(crate) node: String,
+    pub(crate) host: Host,
+    _folder: TempDir,
 }
 
 pub(crate) async fn run(test: impl AsyncFnOnce(&World)) {
@@ -93,6 +103,37 @@ impl World {
             platform,
             subscription,
         }
+    }
+
+    /// A second gateway on the same bus, with a store of its own.
+    pub(crate) async fn neighbour(&self, settings: &[(&str, &str)]) -> Neighbour {
+        let folder = TempDir::new().unwrap();
+        let keys = ProofKeys { keys: vec![self.signer.public()] };
+        self.doubles.script::<ListProofKeysV1>(&contracts::Answer::Ok(keys));
+        let host =
+            Host::on(platform_config(folder.path()), self.bus.clone(), self.clock.clone(), Entropy::system());
+        let platform = host.platform(gateway::NAME).await.unwrap();
+        let node = platform.node_id.to_string();
+        let router = gateway::start(gateway_config(settings), platform).await.unwrap();
+        let address = host.serve_public(gateway::NAME, router).await.unwrap();
+        Neighbour { address, node, host, _folder: folder }
+    }
+
+    /// From now on presence says that this peer is at that gateway.
+    pub(crate) fn locate(&self, peer: &str, node: &str, status: PeerStatus) {
+        let mut view = LookupV1::replies().remove(0);
+        (view.peer_id, view.node_id, view.status) = (peer.parse().unwrap(), node.parse().unwrap(), status);
+        self.doubles.script::<LookupV1>(&contracts::Answer::Ok(view));
+    }
+
+    /// A connection of `acme`'s peer at a gateway, with more in its auth frame; what the auth frame gave.
+    pub(crate) async fn enter_at(&self, address: SocketAddr, peer: &str, more: &Value) -> (Client, Value) {
+        let mut auth = self.auth_frame(peer);
+        auth.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut client = Client::connect(address).await;
+        assert!(matches!(client.next().await, ServerFrame::Hello { .. }));
+        let result = client.accepted(&auth).await.unwrap();
+        (client, result)
     }
 
     /// What every test must leave behind: nothing.
