@@ -232,8 +232,12 @@ impl Journal {
     /// reader has been told any number.
     pub(crate) fn import(&self, frames: Vec<KeptFrame>, seen: Vec<String>, now_ms: u64) {
         let mut state = self.lock();
-        let known: HashSet<Arc<str>> =
-            frames.iter().map(|kept| kept.source.as_str()).chain(seen.iter().map(String::as_str)).map(Arc::from).collect();
+        let known: HashSet<Arc<str>> = frames
+            .iter()
+            .map(|kept| kept.source.as_str())
+            .chain(seen.iter().map(String::as_str))
+            .map(Arc::from)
+            .collect();
         let own = std::mem::take(&mut state.kept);
         let first = state.dropped + 1;
         self.total.fetch_sub(state.bytes, Ordering::Relaxed);

@@ -120,10 +120,8 @@ async fn what_comes_by_two_ways_is_told_once() {
     assert!(journal.attach(1, 0, true));
     fill(&journal, &["before", "both", "own"]);
     let settled = journal.settled(3);
-    let theirs = ["missed", "both"].map(|source| KeptFrame {
-        source: source.to_owned(),
-        frame: (*push(source).frame).clone(),
-    });
+    let theirs =
+        ["missed", "both"].map(|source| KeptFrame { source: source.to_owned(), frame: (*push(source).frame).clone() });
     journal.import(theirs.into(), vec!["before".to_owned()], 0);
     assert_eq!(texts(&journal.after(0).1), ["missed", "both", "own"]);
     assert!(journal.ack(3));

@@ -101,10 +101,8 @@ pub(crate) async fn send(
         let push = Push::new(&gateway.new_id(), frame(from, None, note));
         return Ok(Sent::Here(give(gateway, tenant, &to, &push)));
     }
-    let view: PeerView = gateway
-        .ask(tenant, trail, &LookupV1 { peer_id: to.clone() })
-        .await
-        .map_err(IntoProblem::into_problem)?;
+    let view: PeerView =
+        gateway.ask(tenant, trail, &LookupV1 { peer_id: to.clone() }).await.map_err(IntoProblem::into_problem)?;
     // Presence may name this process for a peer that has just left it.
     if view.status == PeerStatus::Offline || view.node_id == gateway.platform.node_id {
         return Err(ProblemResponse::new(Code::PeerOffline));

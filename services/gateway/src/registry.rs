@@ -155,8 +155,7 @@ impl Registry {
             older.close(crate::socket::TAKEN_OVER);
         }
         let goes_on = resume.zip(known).is_some_and(|(resume, seat)| {
-            seat.journal.epoch() == resume.epoch
-                && seat.journal.attach(entry.generation, resume.offset, entry.acks)
+            seat.journal.epoch() == resume.epoch && seat.journal.attach(entry.generation, resume.offset, entry.acks)
         });
         let (journal, rooms, subscribed) = match self.unseat(tenant, &entry.peer_id) {
             Some(seat) if goes_on => (seat.journal, seat.rooms, seat.subscribed),

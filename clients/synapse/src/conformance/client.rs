@@ -109,7 +109,9 @@ impl Client {
             closing: None,
             pings: 0,
         };
-        let Read::Frame(hello) = within("the hello", client.road.read()).await?? else { bail!("it closed before hello") };
+        let Read::Frame(hello) = within("the hello", client.road.read()).await?? else {
+            bail!("it closed before hello")
+        };
         ensure!(hello["type"] == "hello", "hello was expected, {hello} came");
         if let Road::Stream(stream) = &mut client.road {
             stream.key = hello["stream_key"].as_str().context("hello has no stream_key")?.to_owned();
@@ -361,7 +363,9 @@ impl Road {
         loop {
             match socket.next().await {
                 Some(Ok(Message::Text(text))) if !*cbor => return Ok(Read::Frame(serde_json::from_str(&text)?)),
-                Some(Ok(Message::Binary(bytes))) if *cbor => return Ok(Read::Frame(ciborium::from_reader(&bytes[..])?)),
+                Some(Ok(Message::Binary(bytes))) if *cbor => {
+                    return Ok(Read::Frame(ciborium::from_reader(&bytes[..])?));
+                }
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 Some(Ok(Message::Close(Some(frame)))) => {
                     return Ok(Read::Close { code: frame.code.into(), reason: frame.reason.to_string() });

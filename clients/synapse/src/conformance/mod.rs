@@ -2,17 +2,19 @@
 //! system as a client would. It serves our own tests, authors of SDKs and whoever checks an installation.
 //!
 //! Every frame that a case receives is watched on the way: outcomes must answer a frame and come once, numbered frames
-//! must follow each other without a hole. A system that loses, doubles or reorders frames fails whatever the case is about.
+//! must follow each other without a hole. What is lost, doubled or out of order breaks whichever case reads it.
 
 mod cases;
 mod client;
+mod command;
 mod http;
 mod report;
 mod suite;
 
 pub use cases::{Case, Needs, all};
+pub use command::{Arguments, command};
 pub use report::{Format, Report, Verdict, Word};
-pub use suite::{Development, Levers, Papers, Target};
+pub use suite::{Development, Drain, Levers, MintToken, Papers, Target};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +44,8 @@ pub async fn run(target: Target, clock: &Clock, only: &str) -> anyhow::Result<Re
     for case in last {
         verdicts.push(judge(&suite, case).await);
     }
-    verdicts.sort_by(|one, two| (one.section(), one.number(), &one.name).cmp(&(two.section(), two.number(), &two.name)));
+    verdicts
+        .sort_by(|one, two| (one.section(), one.number(), &one.name).cmp(&(two.section(), two.number(), &two.name)));
     Ok(Report { verdicts, took_ms: millis(clock.monotonic().saturating_sub(begun)) })
 }
 

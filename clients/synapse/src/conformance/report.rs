@@ -116,7 +116,8 @@ impl Report {
         );
         for verdict in &self.verdicts {
             let (rule, name) = (escape(&verdict.rule), escape(&verdict.name));
-            let _ = write!(text, "  <testcase classname=\"{rule}\" name=\"{name}\" time=\"{}\"", seconds(verdict.took_ms));
+            let _ =
+                write!(text, "  <testcase classname=\"{rule}\" name=\"{name}\" time=\"{}\"", seconds(verdict.took_ms));
             let _ = match &verdict.word {
                 Word::Held => writeln!(text, "/>"),
                 Word::Broke(why) => writeln!(text, "><failure message=\"{}\"/></testcase>", escape(why)),

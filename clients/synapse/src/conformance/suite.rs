@@ -31,6 +31,7 @@ pub struct Target {
 }
 
 /// Where the proofs of the cases' peers come from.
+#[derive(Clone)]
 pub enum Papers {
     /// One proof: one peer, so only what one peer can see is checked.
     Proof(String),
@@ -107,7 +108,8 @@ impl Suite {
                 Source::One { peer, proof }
             }
             Papers::Development(development) => {
-                let subscription = buy(&api, &clock, &development, &format!("conformance-{:x}", entropy.next_u64())).await?;
+                let subscription =
+                    buy(&api, &clock, &development, &format!("conformance-{:x}", entropy.next_u64())).await?;
                 Source::Bought { development, subscription }
             }
         };
@@ -138,7 +140,9 @@ impl Suite {
     pub(crate) fn peer(&self) -> String {
         match &self.source {
             Source::One { peer, .. } => peer.clone(),
-            Source::Bought { .. } => format!("conformance-{:x}-{}", self.run, self.next.fetch_add(1, Ordering::Relaxed)),
+            Source::Bought { .. } => {
+                format!("conformance-{:x}-{}", self.run, self.next.fetch_add(1, Ordering::Relaxed))
+            }
         }
     }
 
@@ -156,7 +160,9 @@ impl Suite {
 
     /// An auth frame with good papers.
     pub(crate) async fn auth(&self, peer: &str) -> anyhow::Result<Value> {
-        Ok(json!({"type": "auth", "id": "auth", "token": self.token, "peer_id": peer, "proof": self.proof(peer).await?}))
+        Ok(
+            json!({"type": "auth", "id": "auth", "token": self.token, "peer_id": peer, "proof": self.proof(peer).await?}),
+        )
     }
 
     /// A connection that has read its hello.

@@ -49,7 +49,11 @@ impl Codec {
                 // Nested deeper than the reader's own limit is an error, not an overflow.
                 let value = ciborium::from_reader(&mut bytes)
                     .map_err(|error| BadFrame::whole(format!("is not CBOR of one frame ({error}); send one map")))?;
-                if bytes.is_empty() { Ok(value) } else { Err(BadFrame::whole("has bytes after the frame; send one map")) }
+                if bytes.is_empty() {
+                    Ok(value)
+                } else {
+                    Err(BadFrame::whole("has bytes after the frame; send one map"))
+                }
             }
         }
     }
@@ -60,8 +64,7 @@ pub(crate) fn json(frame: &ServerFrame) -> String {
 }
 
 pub(super) fn read_json(text: &str) -> Result<Value, BadFrame> {
-    serde_json::from_str(text)
-        .map_err(|error| BadFrame::whole(format!("is not JSON ({error}); send one JSON object")))
+    serde_json::from_str(text).map_err(|error| BadFrame::whole(format!("is not JSON ({error}); send one JSON object")))
 }
 
 #[cfg(test)]

@@ -56,11 +56,14 @@ struct Connection {
 /// What happened next on a connection.
 enum Step {
     Heard(Incoming),
-    Answered(Option<Answered>),
+    Answered(Option<Box<Answered>>),
     Push(u64, Arc<ServerFrame>),
     /// The time to wake has come.
     Time,
 }
+
+/// A frame that can't be the first one: its id, where it has one, and why.
+type NoEntry = Box<(Option<String>, ProblemResponse)>;
 
 /// How a connection ends; `None` when there is nobody left to tell.
 type End = Option<Farewell>;
@@ -74,8 +77,7 @@ pub(crate) async fn run(gateway: Arc<Gateway>, arrival: Arrival) {
     let heard = gateway.platform.clock.monotonic();
     let line = Line { id, kick };
     let host = Arc::clone(&gateway);
-    let mut connection =
-        Connection { gateway, line, transport, credential, resume, kicked, heard, bad_frames: 0 };
+    let mut connection = Connection { gateway, line, transport, credential, resume, kicked, heard, bad_frames: 0 };
     // Entering is long and over soon: in its own box it costs an idle connection nothing.
     let entered = Box::pin(connection.authenticate()).await;
     match entered {
@@ -105,7 +107,10 @@ impl Connection {
             let trail = gateway.new_trail();
             match self.entering(value) {
                 Ok((id, entering)) => return self.enter(&trail, id, entering).await,
-                Err((id, problem)) => self.refuse(&trail, id, problem).await?,
+                Err(refused) => {
+                    let (id, problem) = *refused;
+                    self.refuse(&trail, id, problem).await?;
+                }
             }
         }
     }
@@ -131,26 +136,23 @@ impl Connection {
     }
 
     /// What a first frame asks, or why it can't be one.
-    fn entering(
-        &mut self,
-        value: Result<Value, BadFrame>,
-    ) -> Result<(String, Entering), (Option<String>, ProblemResponse)> {
+    fn entering(&mut self, value: Result<Value, BadFrame>) -> Result<(String, Entering), NoEntry> {
         match value.and_then(frames::parse) {
             Ok(ClientFrame::Auth { id, token, ticket, peer_id, proof, acks, resume }) => {
                 // A ticket of the handshake is used once, by the first auth frame without a credential of its own.
                 let Some(credential) = Credential::of(token, ticket).or_else(|| self.credential.take()) else {
                     let problem = ProblemResponse::new(Code::Validation)
                         .violation("token", "is missing, and the handshake brought neither token nor ticket");
-                    return Err((Some(id), problem));
+                    return Err(Box::new((Some(id), problem)));
                 };
                 let resume = resume.or_else(|| self.resume.take());
                 Ok((id, Entering { credential, peer_id, proof, acks, resume }))
             }
             Ok(other) => {
                 let problem = ProblemResponse::new(Code::AuthenticationMissing).detail("send an auth frame first");
-                Err((Some(other.id().to_owned()), problem))
+                Err(Box::new((Some(other.id().to_owned()), problem)))
             }
-            Err(bad) => Err((bad.id, violated(bad.violations))),
+            Err(bad) => Err(Box::new((bad.id, violated(bad.violations)))),
         }
     }
 
@@ -191,7 +193,7 @@ impl Connection {
                         Incoming::Gone => return Err(None),
                     }
                 }
-                Step::Answered(Some(answered)) => self.answer(peer, answered).await?,
+                Step::Answered(Some(answered)) => self.answer(peer, *answered).await?,
                 Step::Answered(None) => {}
                 Step::Push(number, frame) => {
                     self.send(&(*frame).clone().numbered(number)).await?;

@@ -73,7 +73,7 @@ impl Desk {
 
     /// The next answer; `None` when a frame got its place and its answer comes later, so the next one may begin.
     /// Nothing is lost when it is not waited for to the end.
-    pub(super) async fn answer(&mut self) -> Option<Answered> {
+    pub(super) async fn answer(&mut self) -> Option<Box<Answered>> {
         let answered = tokio::select! {
             answered = current(&mut self.current) => {
                 self.current = None;
@@ -86,7 +86,7 @@ impl Desk {
                 self.late.push(Box::pin(async move { Answered { id, trail, handled: later.await } }));
                 None
             }
-            answered => Some(answered),
+            answered => Some(Box::new(answered)),
         }
     }
 }

@@ -69,7 +69,8 @@ pub(crate) fn parse(value: Value) -> Result<ClientFrame, BadFrame> {
         return Err(BadFrame { id, violations: reader.found });
     }
     // What is left are rules of nested parts (signals), which serde names by their own field.
-    let refused = |field: &str, message: String| BadFrame { id: id.clone(), violations: vec![violation(field, message)] };
+    let refused =
+        |field: &str, message: String| BadFrame { id: id.clone(), violations: vec![violation(field, message)] };
     let frame = serde_json::from_value(value).map_err(|error| refused(kind, error.to_string()))?;
     if matches!(frame, ClientFrame::Signal { signal: PeerSignal::Unknown, .. }) {
         return Err(refused("signal", SIGNAL_RULE.to_owned()));
@@ -106,10 +107,8 @@ impl Reader<'_> {
                 self.action(&["join", "leave"]);
                 self.text("room", &rules::ID);
             }
-            "ack" => {
-                if !self.fields.get("offset").is_some_and(Value::is_u64) {
-                    self.refuse("offset", "must be the offset of a frame that was pushed to this peer, a whole number");
-                }
+            "ack" if !self.fields.get("offset").is_some_and(Value::is_u64) => {
+                self.refuse("offset", "must be the offset of a frame that was pushed to this peer, a whole number");
             }
             _ => {}
         }

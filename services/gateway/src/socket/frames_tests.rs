@@ -60,11 +60,13 @@ fn each_rule_of_a_text_has_its_own_words() {
 
 #[test]
 fn limits_hold_at_both_edges() {
-    let message = |text: String| parse(json!({"type": "message", "id": "1", "to": "b", "action": "a", "message": text}));
+    let message =
+        |text: String| parse(json!({"type": "message", "id": "1", "to": "b", "action": "a", "message": text}));
     assert!(message("é".repeat(10_000)).is_ok(), "characters count, not bytes");
     assert!(message("é".repeat(10_001)).is_err());
     let action = |length| "a".repeat(length);
-    let named = |action: String| parse(json!({"type": "message", "id": "1", "to": "b", "action": action, "message": "m"}));
+    let named =
+        |action: String| parse(json!({"type": "message", "id": "1", "to": "b", "action": action, "message": "m"}));
     assert!(named(action(50)).is_ok() && named(action(51)).is_err() && named(action(0)).is_err());
     let token = |length| parse(json!({"type": "auth", "id": "1", "peer_id": "a", "token": "x".repeat(length)}));
     assert!(token(10_000).is_ok() && token(10_001).is_err() && token(0).is_err());
@@ -80,7 +82,8 @@ fn a_field_must_fit_its_type_action_and_scope() {
     assert_eq!(fields(json!({"type": "presence", "id": "1", "action": "subscribe", "after": "x"})), ["after"]);
     assert_eq!(fields(json!({"type": "presence", "id": "1", "action": "set_status", "status": "offline"})), ["status"]);
     assert_eq!(fields(json!({"type": "signal", "id": "1", "session_id": "s", "signal": {"type": "wave"}})), ["signal"]);
-    let broadcast = json!({"type": "broadcast", "id": "1", "scope": "room", "user_id": "u", "action": "a", "message": "m"});
+    let broadcast =
+        json!({"type": "broadcast", "id": "1", "scope": "room", "user_id": "u", "action": "a", "message": "m"});
     assert_eq!(fields(broadcast), ["room", "user_id"]);
     assert_eq!(fields(json!({"type": "auth", "id": "1", "peer_id": "a", "token": "t", "ticket": "t"})), ["ticket"]);
     assert_eq!(fields(json!({"type": "refresh", "id": "1"})), ["token"]);

@@ -94,7 +94,8 @@ fn negotiate(headers: &HeaderMap) -> Result<(Codec, Option<Credential>), Problem
     let (mut codec, mut ticket) = (None, None);
     for name in offered.flat_map(|value| value.split(',')).map(str::trim) {
         codec = codec.or_else(|| Codec::ALL.into_iter().find(|codec| codec.protocol() == name));
-        ticket = ticket.or_else(|| name.strip_prefix(TICKET_PREFIX).map(|ticket| Credential::Ticket(ticket.to_owned())));
+        ticket =
+            ticket.or_else(|| name.strip_prefix(TICKET_PREFIX).map(|ticket| Credential::Ticket(ticket.to_owned())));
     }
     let unsupported = || {
         let detail = format!(

@@ -80,7 +80,9 @@ impl Peer {
         let principal = papers::principal(gateway, credential).await?;
         let Some(proof) = proof else { return Err(papers::no_proof()) };
         let proven = papers::prove(gateway, &principal, &peer_id, &proof).await?;
-        room_for(gateway, &principal, &peer_id)?;
+        if let Some(problem) = no_room(gateway, &principal, &peer_id) {
+            return Err((problem, TOO_MANY));
+        }
         let ask = ConnectV1 {
             peer_id: peer_id.clone(),
             user_id: principal.user.clone(),
@@ -138,8 +140,7 @@ impl Peer {
         let Some(node) = tickets::node_of(&resume.epoch).filter(|node| *node != gateway.platform.node_id) else {
             return Resumed::Gap;
         };
-        let call =
-            Call::Handover { peer_id: self.entry.peer_id.clone(), epoch: resume.epoch, offset: resume.offset };
+        let call = Call::Handover { peer_id: self.entry.peer_id.clone(), epoch: resume.epoch, offset: resume.offset };
         match nodes::ask(gateway, &node, &self.entry.tenant, trail, call, HANDOVER_WITHIN_MS).await {
             Some(Reply::History { complete: true, frames, seen, rooms, subscribed }) => {
                 self.journal.import(frames, seen, gateway.platform.clock.now_ms());
@@ -160,8 +161,7 @@ impl Peer {
             Some(farewell) if farewell == TAKEN_OVER => return,
             _ => OfflineReason::Left,
         };
-        let ask =
-            DisconnectV1 { peer_id: self.entry.peer_id.clone(), generation: self.entry.generation, reason };
+        let ask = DisconnectV1 { peer_id: self.entry.peer_id.clone(), generation: self.entry.generation, reason };
         if let Err(rejection) = gateway.ask(&self.entry.tenant, &gateway.new_trail(), &ask).await {
             let peer_id = &self.entry.peer_id;
             tracing::warn!(%peer_id, %rejection, "presence was not told; the lease will end by itself");
@@ -342,21 +342,19 @@ impl Peer {
     }
 }
 
-/// Whether the tenant and the user may have one connection more here; a peer that comes again takes its own place.
-fn room_for(gateway: &Gateway, principal: &Principal, peer_id: &PeerId) -> Result<(), (ProblemResponse, Farewell)> {
+/// Why the tenant or the user may not have one connection more here; a peer that comes again takes its own place.
+fn no_room(gateway: &Gateway, principal: &Principal, peer_id: &PeerId) -> Option<ProblemResponse> {
     let counts = gateway.registry.counts(&principal.tenant, &principal.user);
     let full = if counts.user >= gateway.config.max_user_connections {
         "this user has"
     } else if counts.tenant >= gateway.config.max_tenant_connections {
         "this tenant has"
     } else {
-        return Ok(());
+        return None;
     };
-    if gateway.registry.find(&principal.tenant, peer_id).is_some() {
-        return Ok(());
-    }
     let detail = format!("{full} as many connections here as it may");
-    Err((ProblemResponse::new(Code::RateLimited).detail(detail).retry_after_s(5), TOO_MANY))
+    let problem = ProblemResponse::new(Code::RateLimited).detail(detail).retry_after_s(5);
+    gateway.registry.find(&principal.tenant, peer_id).is_none().then_some(problem)
 }
 
 fn done() -> BoxFuture<'static, Handled> {

@@ -6,14 +6,16 @@ use contracts::frames::{MAX_ACTION_CHARS, MAX_MESSAGE_CHARS};
 pub(super) struct Rule {
     max_chars: usize,
     /// `None`: any.
-    allowed: Option<(fn(u8) -> bool, &'static str)>,
+    allowed: Option<Characters>,
 }
+
+/// Which characters, and how to say so.
+type Characters = (fn(u8) -> bool, &'static str);
 
 /// Names of frames, peers, users, sessions and rooms.
 pub(super) const ID: Rule = Rule { max_chars: 100, allowed: Some((is_id, "A-Z, a-z, 0-9, '_' and '-'")) };
 /// What a message is to do.
-pub(super) const ACTION: Rule =
-    Rule { max_chars: MAX_ACTION_CHARS, allowed: Some((is_word, "A-Z, a-z, 0-9 and '_'")) };
+pub(super) const ACTION: Rule = Rule { max_chars: MAX_ACTION_CHARS, allowed: Some((is_word, "A-Z, a-z, 0-9 and '_'")) };
 /// What a message says.
 pub(super) const MESSAGE: Rule = Rule { max_chars: MAX_MESSAGE_CHARS, allowed: None };
 /// Tokens and proofs.

@@ -11,12 +11,12 @@ use std::time::Duration;
 use auth::{Entitlement, Grant, ProofSigner, Role, SignerRules, SigningKey, TokenMinter};
 use bus::{Bus, EmbeddedOptions, Sender, Trail};
 use clock::{Clock, Entropy, ManualClock};
-use contracts::{Request, Signal};
 use contracts::events::presence::PeerStatus;
 use contracts::events::subscription::{ProofKeyPublishedV1, ProofRevokedV1, SubscriptionEvent};
 use contracts::frames::ServerFrame;
 use contracts::requests::presence::{DisconnectV1, LookupV1};
 use contracts::requests::subscription::{ListProofKeysV1, ProofKeys};
+use contracts::{Request, Signal};
 use outbox::Unit;
 use serde_json::{Value, json};
 use service::config::{self, Sources};
@@ -110,8 +110,7 @@ impl World {
         let folder = TempDir::new().unwrap();
         let keys = ProofKeys { keys: vec![self.signer.public()] };
         self.doubles.script::<ListProofKeysV1>(&contracts::Answer::Ok(keys));
-        let host =
-            Host::on(platform_config(folder.path()), self.bus.clone(), self.clock.clone(), Entropy::system());
+        let host = Host::on(platform_config(folder.path()), self.bus.clone(), self.clock.clone(), Entropy::system());
         let platform = host.platform(gateway::NAME).await.unwrap();
         let node = platform.node_id.to_string();
         let router = gateway::start(gateway_config(settings), platform).await.unwrap();

@@ -111,7 +111,9 @@ async fn a_stream_and_posts_are_a_connection_like_any_other() {
         assert_eq!(alice.post(&both).await.status(), 202);
         for (expected, outcome) in [("a", Outcome::Accepted), ("b", Outcome::Refused)] {
             match alice.next().await {
-                ServerFrame::Outcome { id, outcome: told, .. } => assert_eq!((id.as_deref(), told), (Some(expected), outcome)),
+                ServerFrame::Outcome { id, outcome: told, .. } => {
+                    assert_eq!((id.as_deref(), told), (Some(expected), outcome))
+                }
                 other => panic!("{other:?}"),
             }
         }
@@ -183,7 +185,10 @@ async fn what_can_not_be_posted_is_told_in_the_answer() {
         assert_eq!(code(to(&format!("{}.00", world.node)).json(&ping)).await, "not_found");
         assert_eq!(code(to(&alice.key).json(&json!([]))).await, "validation_failed");
         assert_eq!(code(to(&alice.key).json(&vec![&ping; 65])).await, "validation_failed");
-        assert_eq!(code(to(&alice.key).header("content-type", "application/json").body("{")).await, "malformed_request");
+        assert_eq!(
+            code(to(&alice.key).header("content-type", "application/json").body("{")).await,
+            "malformed_request"
+        );
         let long = json!({"type": "ping", "id": "1", "fill": "x".repeat(2_000)});
         assert_eq!(code(to(&alice.key).json(&long)).await, "payload_too_large");
         let evil = to(&alice.key).header("origin", "https://evil.example.com").json(&ping);

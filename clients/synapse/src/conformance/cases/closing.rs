@@ -1,14 +1,16 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::messages::broadcast;
 use super::rooms::{enter, room};
 use super::{Case, Needs, case};
 
 /// Broadcasts after which a client that reads nothing must have been given up: some megabytes wait in between.
-const FLOOD: usize = 4_000;
+const FLOOD: usize = 5_000;
+/// Sent before their outcomes are read; one client may have so many open.
+const AT_ONCE: usize = 20;
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -35,7 +37,8 @@ pub(super) fn cases() -> Vec<Case> {
         }),
         case("X-3", "a process that stops sends everybody away with a hint", async |suite| {
             let Some(drain) = &suite.levers.drain else { return Ok(()) };
-            let mut clients = vec![suite.enter().await?, suite.enter_stream(&suite.peer()).await?, suite.connect().await?];
+            let mut clients =
+                vec![suite.enter().await?, suite.enter_stream(&suite.peer()).await?, suite.connect().await?];
             let draining = tokio::spawn(drain());
             let mut hints = Vec::new();
             for client in &mut clients {
@@ -71,9 +74,20 @@ pub(super) fn cases() -> Vec<Case> {
             let scope = room(&one);
             enter(&mut one, &scope).await?;
             enter(&mut two, &scope).await?;
-            let text = "x".repeat(10_000);
-            for number in 0..FLOOD {
-                one.accepted(&broadcast(&format!("n-{number}"), &scope, &text)).await?;
+            let (text, other) = ("x".repeat(10_000), two.peer.clone());
+            for batch in 0..FLOOD / AT_ONCE {
+                for number in 0..AT_ONCE {
+                    one.send(&broadcast(&format!("n-{batch}-{number}"), &scope, &text)).await?;
+                }
+                for number in 0..AT_ONCE {
+                    one.outcome(Some(&format!("n-{batch}-{number}"))).await?;
+                }
+                // It says that it lives, and reads nothing. Once it is out, others are told.
+                let _ = two.send(&json!({"type": "ping", "id": "alive"})).await;
+                let left = |frame: &Value| frame["peer"]["peer_id"] == other && frame["peer"]["status"] == "offline";
+                if !one.drained(left).await?.is_empty() {
+                    break;
+                }
             }
             let closed = two.closed().await?;
             ensure!((closed.code, closed.reason.as_str()) == (4408, "slow_consumer"), "{closed:?}");

@@ -19,7 +19,9 @@ pub(super) fn cases() -> Vec<Case> {
             ensure!(client.hello["protocol"] == "synapse.v1.cbor", "hello: {}", client.hello);
             Ok(())
         }),
-        case("C-2", "no protocol at all is refused with the list", async |suite| turned_away(&suite.base, "", &[]).await),
+        case("C-2", "no protocol at all is refused with the list", async |suite| {
+            turned_away(&suite.base, "", &[]).await
+        }),
         case("C-2", "an unknown version is refused with the list", async |suite| {
             turned_away(&suite.base, "", &[("sec-websocket-protocol", "synapse.v2")]).await
         }),
@@ -43,14 +45,19 @@ pub(super) fn cases() -> Vec<Case> {
         case("C-6", "a token in the address is refused by name", async |suite| secret(&suite.base, "token").await),
         case("C-6", "a ticket in the address is refused by name", async |suite| secret(&suite.base, "ticket").await),
         case("C-6", "an event stream takes no token in its address either", async |suite| {
-            let problem = problem(suite.get("/v1/stream?access_token=a.b.c").send().await?, 400, "validation_failed").await?;
+            let problem =
+                problem(suite.get("/v1/stream?access_token=a.b.c").send().await?, 400, "validation_failed").await?;
             ensure!(problem["violations"][0]["field"] == "access_token", "{problem}");
             Ok(())
         }),
         case("C-7", "hello comes first and tells the limits", async |suite| {
             let client = suite.connect().await?;
             for name in ["auth_within_ms", "heartbeat_ms"] {
-                ensure!(client.hello[name].as_u64().is_some_and(|time_ms| time_ms > 0), "hello.{name}: {}", client.hello);
+                ensure!(
+                    client.hello[name].as_u64().is_some_and(|time_ms| time_ms > 0),
+                    "hello.{name}: {}",
+                    client.hello
+                );
             }
             let limits = ["frame_bytes", "bad_frames", "pending_messages", "rooms", "ack_within_ms", "history_ttl_ms"];
             limits.into_iter().try_for_each(|name| client.limit(name).map(drop))

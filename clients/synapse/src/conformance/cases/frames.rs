@@ -19,29 +19,71 @@ pub(super) fn cases() -> Vec<Case> {
         refused("F-2", "no type", json!({}), &["type"]),
         refused("F-2", "a type that is no text", json!({"type": 1}), &["type"]),
         refused("F-4", "a field of another type", json!({"type": "ping", "to": "bob"}), &["to"]),
-        refused("F-4", "a sender that is not for the client to name", json!({"type": "session", "to": "b", "from": "a"}), &["from"]),
+        refused(
+            "F-4",
+            "a sender that is not for the client to name",
+            json!({"type": "session", "to": "b", "from": "a"}),
+            &["from"],
+        ),
         refused("F-9", "an action of another type", json!({"type": "presence", "action": "join"}), &["action"]),
-        refused("F-9", "a room action that is none", json!({"type": "room", "action": "list", "room": "r"}), &["action"]),
+        refused(
+            "F-9",
+            "a room action that is none",
+            json!({"type": "room", "action": "list", "room": "r"}),
+            &["action"],
+        ),
         refused("F-9", "no action", json!({"type": "presence"}), &["action"]),
-        refused("F-9", "a status with list", json!({"type": "presence", "action": "list", "status": "away"}), &["status"]),
+        refused(
+            "F-9",
+            "a status with list",
+            json!({"type": "presence", "action": "list", "status": "away"}),
+            &["status"],
+        ),
         refused("F-9", "set_status without a status", json!({"type": "presence", "action": "set_status"}), &["status"]),
-        refused("F-9", "the status offline", json!({"type": "presence", "action": "set_status", "status": "offline"}), &["status"]),
-        refused("F-9", "a page with subscribe", json!({"type": "presence", "action": "subscribe", "after": "x"}), &["after"]),
+        refused(
+            "F-9",
+            "the status offline",
+            json!({"type": "presence", "action": "set_status", "status": "offline"}),
+            &["status"],
+        ),
+        refused(
+            "F-9",
+            "a page with subscribe",
+            json!({"type": "presence", "action": "subscribe", "after": "x"}),
+            &["after"],
+        ),
         refused("F-10", "an unknown scope", note("broadcast", json!({"scope": "world"})), &["scope"]),
         refused("F-10", "a room scope without a room", note("broadcast", json!({"scope": "room"})), &["room"]),
-        refused("F-10", "a user scope with a room", note("broadcast", json!({"scope": "user", "user_id": "u", "room": "r"})), &["room"]),
-        refused("F-10", "a tenant scope with a user", note("broadcast", json!({"scope": "tenant", "user_id": "u"})), &["user_id"]),
+        refused(
+            "F-10",
+            "a user scope with a room",
+            note("broadcast", json!({"scope": "user", "user_id": "u", "room": "r"})),
+            &["room"],
+        ),
+        refused(
+            "F-10",
+            "a tenant scope with a user",
+            note("broadcast", json!({"scope": "tenant", "user_id": "u"})),
+            &["user_id"],
+        ),
         refused(
             "F-11",
             "four broken rules come in one answer",
             json!({"type": "message", "to": "a b", "action": "a-b", "message": "", "extra": 1}),
             &["extra", "to", "action", "message"],
         ),
-        refused("F-11", "two broken rules of one field come together", note("message", json!({"to": "b", "action": format!("{}-", "x".repeat(50))})), &["action", "action"]),
+        refused(
+            "F-11",
+            "two broken rules of one field come together",
+            note("message", json!({"to": "b", "action": format!("{}-", "x".repeat(50))})),
+            &["action", "action"],
+        ),
         case("F-12", "each rule has its own message", async |suite| {
             let mut client = suite.enter().await?;
             let mut messages = Vec::new();
-            for (number, action) in [json!(""), json!(1), json!("x".repeat(51)), json!("a-b"), Value::Null].into_iter().enumerate() {
+            for (number, action) in
+                [json!(""), json!(1), json!("x".repeat(51)), json!("a-b"), Value::Null].into_iter().enumerate()
+            {
                 let mut frame = json!({"type": "message", "id": number.to_string(), "to": "b", "message": "m"});
                 if !action.is_null() {
                     frame["action"] = action;
@@ -84,7 +126,8 @@ pub(super) fn cases() -> Vec<Case> {
         case("F-15", "asking for what is not there is no abuse", async |suite| {
             let mut client = suite.enter().await?;
             for number in 0..client.limit("bad_frames")? + 2 {
-                let frame = json!({"type": "session", "id": number.to_string(), "to": format!("{}-nobody", client.peer)});
+                let frame =
+                    json!({"type": "session", "id": number.to_string(), "to": format!("{}-nobody", client.peer)});
                 client.refused(&frame, "peer_unknown").await?;
             }
             client.ping().await
@@ -102,7 +145,8 @@ pub(super) fn cases() -> Vec<Case> {
             let mut client = suite.connect().await?;
             let empty = json!({"type": "ping", "id": "1", "fill": ""}).to_string().len();
             let fill = "x".repeat(client.limit("frame_bytes")? - empty);
-            let problem = client.refused(&json!({"type": "ping", "id": "1", "fill": fill}), "validation_failed").await?;
+            let problem =
+                client.refused(&json!({"type": "ping", "id": "1", "fill": fill}), "validation_failed").await?;
             ensure!(fields(&problem) == ["fill"], "{problem}");
             Ok(())
         }),

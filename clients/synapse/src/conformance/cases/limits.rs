@@ -23,7 +23,12 @@ pub(super) fn cases() -> Vec<Case> {
         refused("F-7", "an action with a hyphen", message("action", "a-b".into()), &["action"]),
         taken("F-8", "a message of 1 character", message("message", "m".into()), Some("peer_unknown")),
         taken("F-8", "a message of 10,000 characters", message("message", "m".repeat(10_000)), Some("peer_unknown")),
-        taken("F-8", "10,000 characters of two bytes each", message("message", "é".repeat(10_000)), Some("peer_unknown")),
+        taken(
+            "F-8",
+            "10,000 characters of two bytes each",
+            message("message", "é".repeat(10_000)),
+            Some("peer_unknown"),
+        ),
         refused("F-8", "a message of 10,001 characters", message("message", "m".repeat(10_001)), &["message"]),
         refused("F-8", "an empty message", message("message", String::new()), &["message"]),
     ];
@@ -36,7 +41,12 @@ pub(super) fn cases() -> Vec<Case> {
         refused("F-6", "an empty to", message("to", String::new()), &["to"]),
         refused("F-6", "a to with a dot", message("to", "a.b".into()), &["to"]),
         refused("F-6", "a session_id of 101 characters", message("session_id", id(101)), &["session_id"]),
-        refused("F-6", "a room of 101 characters", json!({"type": "room", "action": "join", "room": id(101)}), &["room"]),
+        refused(
+            "F-6",
+            "a room of 101 characters",
+            json!({"type": "room", "action": "join", "room": id(101)}),
+            &["room"],
+        ),
         taken("F-6", "a room of 100 characters", json!({"type": "room", "action": "join", "room": id(100)}), None),
         refused(
             "F-6",

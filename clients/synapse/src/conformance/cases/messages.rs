@@ -17,10 +17,14 @@ pub(super) fn cases() -> Vec<Case> {
             let outcome = one.ask(&frame).await?;
             ensure!(outcome["outcome"] == "delivered", "{outcome}");
             let told = two.message().await?;
-            for (name, expected) in [("from", one.peer.as_str()), ("action", "chat"), ("message", text), ("session_id", "any-session")] {
+            for (name, expected) in
+                [("from", one.peer.as_str()), ("action", "chat"), ("message", text), ("session_id", "any-session")]
+            {
                 ensure!(told[name] == expected, "{name}: {told}");
             }
             ensure!(told.get("broadcast").is_none(), "it was for one: {told}");
+            let more = two.drained(|frame| frame["type"] == "message").await?;
+            ensure!(more.is_empty(), "it came more than once: {more:?}");
             Ok(())
         })
         .peers(2),
@@ -73,7 +77,7 @@ pub(super) fn cases() -> Vec<Case> {
             }
             for number in 0..100 {
                 let told = two.message().await?;
-                ensure!(told["message"] == number.to_string(), "{number} was expected: {told}");
+                ensure!(told["message"].as_str() == Some(number.to_string().as_str()), "{number} was expected: {told}");
             }
             let more = two.drained(|frame| frame["type"] == "message").await?;
             ensure!(more.is_empty(), "more came: {more:?}");
@@ -86,7 +90,10 @@ pub(super) fn cases() -> Vec<Case> {
             two.send(&message("1", &one.peer, "to one")).await?;
             delivered(&one.outcome(Some("1")).await?)?;
             delivered(&two.outcome(Some("1")).await?)?;
-            ensure!(one.message().await?["message"] == "to one" && two.message().await?["message"] == "to two", "mixed up");
+            ensure!(
+                one.message().await?["message"] == "to one" && two.message().await?["message"] == "to two",
+                "mixed up"
+            );
             Ok(())
         })
         .peers(2),

@@ -91,7 +91,13 @@ fn case<F>(rule: &'static str, name: &str, run: impl Fn(Arc<Suite>) -> F + Send 
 where
     F: Future<Output = anyhow::Result<()>> + Send + 'static,
 {
-    Case { rule, name: name.to_owned(), peers: 1, needs: Needs::Nothing, run: Box::new(move |suite| Box::pin(run(suite))) }
+    Case {
+        rule,
+        name: name.to_owned(),
+        peers: 1,
+        needs: Needs::Nothing,
+        run: Box::new(move |suite| Box::pin(run(suite))),
+    }
 }
 
 impl Case {

@@ -43,7 +43,9 @@ pub(super) fn cases() -> Vec<Case> {
         }),
         case("N-3", "a bad ticket ends the connection", async |suite| {
             let mut client = suite.enter().await?;
-            client.refused(&json!({"type": "refresh", "id": "1", "ticket": "node.0"}), "authentication_invalid").await?;
+            client
+                .refused(&json!({"type": "refresh", "id": "1", "ticket": "node.0"}), "authentication_invalid")
+                .await?;
             closed_with(&mut client, 4401).await
         }),
     ]

@@ -14,7 +14,10 @@ pub(super) fn cases() -> Vec<Case> {
             enter(&mut two, &scope).await?;
             one.accepted(&broadcast("1", &scope, "to the room")).await?;
             let told = two.message().await?;
-            ensure!(told["from"] == one.peer && told["message"] == "to the room" && told["broadcast"] == scope, "{told}");
+            ensure!(
+                told["from"] == one.peer && told["message"] == "to the room" && told["broadcast"] == scope,
+                "{told}"
+            );
             for client in [&mut one, &mut outside] {
                 let heard = client.drained(|frame| frame["broadcast"] == scope).await?;
                 ensure!(heard.is_empty(), "it heard {heard:?}");
@@ -27,7 +30,9 @@ pub(super) fn cases() -> Vec<Case> {
             let scope = json!({"scope": "user", "user_id": suite.user()?});
             one.accepted(&broadcast("1", &scope, &one.peer.clone())).await?;
             let sender = one.peer.clone();
-            two.pushed("the user's word", |frame| frame["message"] == sender && frame["broadcast"] == scope).await.map(drop)
+            two.pushed("the user's word", |frame| frame["message"] == sender && frame["broadcast"] == scope)
+                .await
+                .map(drop)
         })
         .peers(2),
         case("M-10", "the whole tenant hears an admin and nobody else", async |suite| {
@@ -39,7 +44,9 @@ pub(super) fn cases() -> Vec<Case> {
             }
             one.accepted(&frame).await?;
             let sender = one.peer.clone();
-            two.pushed("the admin's word", |frame| frame["message"] == sender && frame["broadcast"] == scope).await.map(drop)
+            two.pushed("the admin's word", |frame| frame["message"] == sender && frame["broadcast"] == scope)
+                .await
+                .map(drop)
         })
         .peers(2),
         case("M-11", "nobody speaks in a room from outside", async |suite| {

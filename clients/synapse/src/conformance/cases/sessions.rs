@@ -43,15 +43,19 @@ pub(super) fn cases() -> Vec<Case> {
             ensure!(fields(&problem) == ["to"], "{problem}");
             Ok(())
         }),
-        case("S-4", "a signal reaches the other peer as it was sent, with the server's word for the sender", async |suite| {
-            let (mut one, mut two) = (suite.enter().await?, suite.enter().await?);
-            let session = opened(&mut one, &two.peer).await?;
-            let outcome = signal(&mut one, "1", &session, &offer(1)).await?;
-            ensure!(outcome["outcome"] == "delivered", "{outcome}");
-            let told = signalled(&mut two, &session).await?;
-            ensure!(told["from"] == one.peer && told["signal"] == offer(1), "{told}");
-            Ok(())
-        })
+        case(
+            "S-4",
+            "a signal reaches the other peer as it was sent, with the server's word for the sender",
+            async |suite| {
+                let (mut one, mut two) = (suite.enter().await?, suite.enter().await?);
+                let session = opened(&mut one, &two.peer).await?;
+                let outcome = signal(&mut one, "1", &session, &offer(1)).await?;
+                ensure!(outcome["outcome"] == "delivered", "{outcome}");
+                let told = signalled(&mut two, &session).await?;
+                ensure!(told["from"] == one.peer && told["signal"] == offer(1), "{told}");
+                Ok(())
+            },
+        )
         .peers(2),
         case("S-5", "a signal of a negotiation long past is refused with the current one", async |suite| {
             let (mut one, two) = (suite.enter().await?, suite.enter().await?);
@@ -106,7 +110,8 @@ pub(super) fn cases() -> Vec<Case> {
             };
             for port in 10_000..10_020 {
                 let signal = candidate(port);
-                one.send(&json!({"type": "signal", "id": port.to_string(), "session_id": session, "signal": signal})).await?;
+                one.send(&json!({"type": "signal", "id": port.to_string(), "session_id": session, "signal": signal}))
+                    .await?;
             }
             signalled(&mut two, &session).await?;
             for port in 10_000..10_020 {

@@ -26,7 +26,8 @@ pub(super) fn cases() -> Vec<Case> {
         }),
         case("E-2", "a list of 64 is taken in order", async |suite| {
             let mut client = suite.enter_stream(&suite.peer()).await?;
-            let frames: Vec<Value> = (0..64).map(|number| json!({"type": "ping", "id": format!("n-{number}")})).collect();
+            let frames: Vec<Value> =
+                (0..64).map(|number| json!({"type": "ping", "id": format!("n-{number}")})).collect();
             client.send_list(&frames).await?;
             for number in 0..64 {
                 let outcome = client.next_outcome().await?;
@@ -88,11 +89,15 @@ pub(super) fn cases() -> Vec<Case> {
         }),
         case("E-6", "a body that is no JSON", async |suite| {
             let client = suite.open_stream(&[]).await?;
-            problem(suite.post_raw(Some(client.stream_key()), "{".into()).await?, 400, "malformed_request").await.map(drop)
+            problem(suite.post_raw(Some(client.stream_key()), "{".into()).await?, 400, "malformed_request")
+                .await
+                .map(drop)
         }),
         case("E-6", "an empty list", async |suite| {
             let client = suite.open_stream(&[]).await?;
-            problem(suite.post_raw(Some(client.stream_key()), "[]".into()).await?, 400, "validation_failed").await.map(drop)
+            problem(suite.post_raw(Some(client.stream_key()), "[]".into()).await?, 400, "validation_failed")
+                .await
+                .map(drop)
         }),
         case("E-6", "a list of 65", async |suite| {
             let client = suite.open_stream(&[]).await?;
