@@ -13,6 +13,10 @@ const SHORT_MS: i64 = 3_000;
 const LONG_AGO_MS: i64 = -60_000;
 
 pub(super) fn cases() -> Vec<Case> {
+    [first(), tokens(), proofs(), credentials(), place(), ends()].into_iter().flatten().collect()
+}
+
+fn first() -> Vec<Case> {
     vec![
         case("A-1", "before auth everything else is refused", async |suite| {
             let mut client = suite.connect().await?;
@@ -39,6 +43,11 @@ pub(super) fn cases() -> Vec<Case> {
             ensure!(client.session.get("resume").is_none(), "no resume was asked for: {}", client.session);
             Ok(())
         }),
+    ]
+}
+
+fn tokens() -> Vec<Case> {
+    vec![
         case("A-3", "a token that is nonsense", async |suite| {
             let mut client = suite.connect().await?;
             let mut auth = suite.auth(&suite.peer()).await?;
@@ -63,6 +72,11 @@ pub(super) fn cases() -> Vec<Case> {
             closed_with(&mut client, 4401).await
         })
         .needs(Needs::Mint),
+    ]
+}
+
+fn proofs() -> Vec<Case> {
+    vec![
         case("A-5", "without a proof, and where to get one", async |suite| {
             let mut client = suite.connect().await?;
             let auth = json!({"type": "auth", "id": "1", "token": suite.token, "peer_id": suite.peer()});
@@ -98,6 +112,11 @@ pub(super) fn cases() -> Vec<Case> {
             ensure!(closed.code == 4401, "{closed:?}");
             Ok(())
         }),
+    ]
+}
+
+fn credentials() -> Vec<Case> {
+    vec![
         case("A-8", "a second auth is refused and the connection stays", async |suite| {
             let mut client = suite.enter().await?;
             let auth = suite.auth(&client.peer).await?;
@@ -134,14 +153,22 @@ pub(super) fn cases() -> Vec<Case> {
             ensure!(fields(&problem) == ["ticket"], "{problem}");
             Ok(())
         }),
-        case("A-11", "a newer connection takes the older one's place at once", async |suite| {
-            let mut older = suite.enter().await?;
-            let mut newer = suite.enter_as(&older.peer, json!({})).await?;
-            closed_with(&mut older, 4409).await?;
-            let generation = |client: &Client| client.session["generation"].as_u64();
-            ensure!(generation(&newer) > generation(&older), "{} after {}", newer.session, older.session);
-            newer.ping().await
-        }),
+    ]
+}
+
+fn place() -> Vec<Case> {
+    vec![case("A-11", "a newer connection takes the older one's place at once", async |suite| {
+        let mut older = suite.enter().await?;
+        let mut newer = suite.enter_as(&older.peer, json!({})).await?;
+        closed_with(&mut older, 4409).await?;
+        let generation = |client: &Client| client.session["generation"].as_u64();
+        ensure!(generation(&newer) > generation(&older), "{} after {}", newer.session, older.session);
+        newer.ping().await
+    })]
+}
+
+fn ends() -> Vec<Case> {
+    vec![
         case("N-4", "the end of the token closes the connection", async |suite| {
             let Some(mint) = &suite.levers.mint else { return Ok(()) };
             let mut client = suite.enter_as(&suite.peer(), json!({"token": mint(SHORT_MS)})).await?;

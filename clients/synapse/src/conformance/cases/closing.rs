@@ -13,6 +13,10 @@ const FLOOD: usize = 5_000;
 const AT_ONCE: usize = 20;
 
 pub(super) fn cases() -> Vec<Case> {
+    [words(), ends(), slow()].into_iter().flatten().collect()
+}
+
+fn words() -> Vec<Case> {
     vec![
         // `closed` compares the two whenever a connection is closed.
         case("X-1", "closing names the code and the reason that follow", async |suite| {
@@ -35,6 +39,11 @@ pub(super) fn cases() -> Vec<Case> {
             ensure!(closed.reconnect_after_ms.is_none(), "{closed:?}");
             Ok(())
         }),
+    ]
+}
+
+fn ends() -> Vec<Case> {
+    vec![
         case("X-3", "a process that stops sends everybody away with a hint", async |suite| {
             let Some(drain) = &suite.levers.drain else { return Ok(()) };
             let mut clients =
@@ -69,6 +78,11 @@ pub(super) fn cases() -> Vec<Case> {
         })
         .peers(2)
         .needs(Needs::Cancel),
+    ]
+}
+
+fn slow() -> Vec<Case> {
+    vec![
         case("X-5", "who does not read is given up, and asked back", async |suite| {
             let (mut one, mut two) = (suite.enter().await?, suite.enter().await?);
             let scope = room(&one);

@@ -8,6 +8,10 @@ use super::super::suite::is_text;
 use super::{Case, case};
 
 pub(super) fn cases() -> Vec<Case> {
+    [protocols(), doors(), hello()].into_iter().flatten().collect()
+}
+
+fn protocols() -> Vec<Case> {
     vec![
         case("C-1", "a supported protocol is spoken and named", async |suite| {
             let client = suite.connect().await?;
@@ -33,6 +37,11 @@ pub(super) fn cases() -> Vec<Case> {
             ensure!(agreed.is_none(), "agreed on {agreed:?}");
             Ok(())
         }),
+    ]
+}
+
+fn doors() -> Vec<Case> {
+    vec![
         case("C-4", "a browser's page from elsewhere is refused", async |suite| {
             let headers = [("sec-websocket-protocol", "synapse.v1"), ("origin", "https://evil.invalid")];
             refusal(&suite.base, "", &headers, 403, "forbidden").await.map(drop)
@@ -50,6 +59,11 @@ pub(super) fn cases() -> Vec<Case> {
             ensure!(problem["violations"][0]["field"] == "access_token", "{problem}");
             Ok(())
         }),
+    ]
+}
+
+fn hello() -> Vec<Case> {
+    vec![
         case("C-7", "hello comes first and tells the limits", async |suite| {
             let client = suite.connect().await?;
             for name in ["auth_within_ms", "heartbeat_ms"] {

@@ -8,6 +8,10 @@ use super::super::client::{Client, fields, refusal};
 use super::{Case, case};
 
 pub(super) fn cases() -> Vec<Case> {
+    [whole(), fitting(), told(), too_many(), size()].into_iter().flatten().collect()
+}
+
+fn whole() -> Vec<Case> {
     vec![
         text("text that is no JSON", "nonsense"),
         text("a JSON list", r#"[{"type":"ping","id":"1"}]"#),
@@ -25,6 +29,11 @@ pub(super) fn cases() -> Vec<Case> {
             json!({"type": "session", "to": "b", "from": "a"}),
             &["from"],
         ),
+    ]
+}
+
+fn fitting() -> Vec<Case> {
+    vec![
         refused("F-9", "an action of another type", json!({"type": "presence", "action": "join"}), &["action"]),
         refused(
             "F-9",
@@ -66,6 +75,11 @@ pub(super) fn cases() -> Vec<Case> {
             note("broadcast", json!({"scope": "tenant", "user_id": "u"})),
             &["user_id"],
         ),
+    ]
+}
+
+fn told() -> Vec<Case> {
+    vec![
         refused(
             "F-11",
             "four broken rules come in one answer",
@@ -102,6 +116,11 @@ pub(super) fn cases() -> Vec<Case> {
             client.refused(&json!({"type": "dance", "id": "1"}), "validation_failed").await?;
             client.ping().await
         }),
+    ]
+}
+
+fn too_many() -> Vec<Case> {
+    vec![
         case("F-14", "too many malformed frames in a row are abuse", async |suite| {
             let mut client = suite.enter().await?;
             abuse(&mut client, 0).await?;
@@ -132,6 +151,11 @@ pub(super) fn cases() -> Vec<Case> {
             }
             client.ping().await
         }),
+    ]
+}
+
+fn size() -> Vec<Case> {
+    vec![
         case("F-16", "a message over the limit ends its connection", async |suite| {
             let mut client = suite.connect().await?;
             let fill = "x".repeat(client.limit("frame_bytes")?);

@@ -8,6 +8,10 @@ use super::super::suite::extend;
 use super::{Case, case};
 
 pub(super) fn cases() -> Vec<Case> {
+    [arriving(), refusals(), order(), acks(), bounds()].into_iter().flatten().collect()
+}
+
+fn arriving() -> Vec<Case> {
     vec![
         case("M-1", "a message arrives as it was sent, with the server's word for the sender", async |suite| {
             let (mut one, mut two) = (suite.enter().await?, suite.enter().await?);
@@ -36,6 +40,11 @@ pub(super) fn cases() -> Vec<Case> {
             Ok(())
         })
         .peers(2),
+    ]
+}
+
+fn refusals() -> Vec<Case> {
+    vec![
         case("M-2", "to nobody the tenant ever saw", async |suite| {
             let mut one = suite.enter().await?;
             let nobody = format!("{}-nobody", one.peer);
@@ -63,6 +72,11 @@ pub(super) fn cases() -> Vec<Case> {
             ensure!(fields(&problem) == ["to"], "{problem}");
             Ok(())
         }),
+    ]
+}
+
+fn order() -> Vec<Case> {
+    vec![
         case("M-5", "a hundred messages arrive in order, each once", async |suite| {
             let (mut one, mut two) = (suite.enter().await?, suite.enter().await?);
             let at_once = one.limit("pending_messages")?.min(8);
@@ -97,6 +111,11 @@ pub(super) fn cases() -> Vec<Case> {
             Ok(())
         })
         .peers(2),
+    ]
+}
+
+fn acks() -> Vec<Case> {
+    vec![
         case("M-6", "the outcome waits for the receiver's ack", async |suite| {
             let mut one = suite.enter().await?;
             let mut two = suite.enter_as(&suite.peer(), json!({"acks": true})).await?;
@@ -134,6 +153,11 @@ pub(super) fn cases() -> Vec<Case> {
             Ok(())
         })
         .peers(2),
+    ]
+}
+
+fn bounds() -> Vec<Case> {
+    vec![
         case("M-8", "too many without an outcome are refused, and no more than those", async |suite| {
             let mut one = suite.enter().await?;
             let two = suite.enter_as(&suite.peer(), json!({"acks": true})).await?;

@@ -8,6 +8,10 @@ use super::super::client::{Client, fields};
 use super::{Case, case};
 
 pub(super) fn cases() -> Vec<Case> {
+    [liveness(), status(), news()].into_iter().flatten().collect()
+}
+
+fn liveness() -> Vec<Case> {
     vec![
         case("H-2", "a silent connection is closed", async |suite| {
             let mut client = suite.enter().await?;
@@ -38,6 +42,11 @@ pub(super) fn cases() -> Vec<Case> {
             }
             client.ping().await
         }),
+    ]
+}
+
+fn status() -> Vec<Case> {
+    vec![
         case("P-1", "the list shows who is here", async |suite| {
             let mut client = suite.enter().await?;
             let peer = client.peer.clone();
@@ -61,6 +70,11 @@ pub(super) fn cases() -> Vec<Case> {
             }
             Ok(())
         }),
+    ]
+}
+
+fn news() -> Vec<Case> {
+    vec![
         case("P-4", "a peer is told when another comes, changes and goes", async |suite| {
             let mut one = suite.enter().await?;
             let mut two = suite.enter().await?;

@@ -11,6 +11,10 @@ use super::rooms::{enter, room};
 use super::{Case, case};
 
 pub(super) fn cases() -> Vec<Case> {
+    [missed(), numbering(), gaps(), belongings()].into_iter().flatten().collect()
+}
+
+fn missed() -> Vec<Case> {
     vec![
         case("R-1", "offsets grow by one from the beginning", async |suite| {
             // Every client of this suite counts along.
@@ -73,6 +77,11 @@ pub(super) fn cases() -> Vec<Case> {
             nothing_more(&mut two).await
         })
         .peers(2),
+    ]
+}
+
+fn numbering() -> Vec<Case> {
+    vec![
         case("R-3", "the result says where the numbering goes on", async |suite| {
             let (mut one, two) = (suite.enter().await?, quiet(&suite).await?);
             write(&mut one, &two.peer, 0..3).await?;
@@ -87,6 +96,19 @@ pub(super) fn cases() -> Vec<Case> {
             Ok(())
         })
         .peers(2),
+        case("R-9", "without resume a new epoch begins", async |suite| {
+            let one = suite.enter().await?;
+            let (peer, before) = (one.peer.clone(), one.session["epoch"].clone());
+            one.cut();
+            let back = suite.enter_as(&peer, json!({})).await?;
+            ensure!(back.session["epoch"] != before, "the same epoch goes on: {}", back.session);
+            Ok(())
+        }),
+    ]
+}
+
+fn gaps() -> Vec<Case> {
+    vec![
         gap("R-4", "an epoch that nobody knows", |_| json!({"epoch": "nobodys-epoch", "offset": 0})),
         gap(
             "R-4",
@@ -114,6 +136,11 @@ pub(super) fn cases() -> Vec<Case> {
             Ok(())
         })
         .peers(2),
+    ]
+}
+
+fn belongings() -> Vec<Case> {
+    vec![
         case("R-7", "a connection that the server still holds is taken over with all in it", async |suite| {
             let (mut one, mut two) = (suite.enter().await?, quiet(&suite).await?);
             write(&mut one, &two.peer, 0..3).await?;
@@ -145,14 +172,6 @@ pub(super) fn cases() -> Vec<Case> {
             let more = json!({"resume": {"epoch": "nobodys-epoch", "offset": 0}});
             let mut back = resumed(&suite, &peer, more, "gap").await?;
             back.refused(&broadcast("1", &scope, "back"), "forbidden").await.map(drop)
-        }),
-        case("R-9", "without resume a new epoch begins", async |suite| {
-            let one = suite.enter().await?;
-            let (peer, before) = (one.peer.clone(), one.session["epoch"].clone());
-            one.cut();
-            let back = suite.enter_as(&peer, json!({})).await?;
-            ensure!(back.session["epoch"] != before, "the same epoch goes on: {}", back.session);
-            Ok(())
         }),
     ]
 }

@@ -8,6 +8,10 @@ use super::{Case, case};
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n";
 
 pub(super) fn cases() -> Vec<Case> {
+    [opening(), negotiation(), ends(), order()].into_iter().flatten().collect()
+}
+
+fn opening() -> Vec<Case> {
     vec![
         case("S-1", "a session has a name, and exactly one of the two yields", async |suite| {
             let (mut one, mut two) = (suite.enter().await?, suite.enter().await?);
@@ -43,6 +47,11 @@ pub(super) fn cases() -> Vec<Case> {
             ensure!(fields(&problem) == ["to"], "{problem}");
             Ok(())
         }),
+    ]
+}
+
+fn negotiation() -> Vec<Case> {
+    vec![
         case(
             "S-4",
             "a signal reaches the other peer as it was sent, with the server's word for the sender",
@@ -76,6 +85,11 @@ pub(super) fn cases() -> Vec<Case> {
             one.refused(&frame, "stale_generation").await.map(drop)
         })
         .peers(2),
+    ]
+}
+
+fn ends() -> Vec<Case> {
+    vec![
         case("S-6", "a session that never was", async |suite| {
             let mut one = suite.enter().await?;
             let frame = json!({"type": "signal", "id": "1", "session_id": "never-was", "signal": {"type": "bye"}});
@@ -100,6 +114,11 @@ pub(super) fn cases() -> Vec<Case> {
         .peers(2),
         malformed("an SDP that is none", json!({"type": "offer", "sdp": "nonsense", "generation": 1})),
         malformed("a candidate that is none", json!({"type": "candidate", "candidate": "nonsense", "generation": 1})),
+    ]
+}
+
+fn order() -> Vec<Case> {
+    vec![
         case("S-9", "signals arrive in order", async |suite| {
             let (mut one, mut two) = (suite.enter().await?, suite.enter().await?);
             let session = opened(&mut one, &two.peer).await?;

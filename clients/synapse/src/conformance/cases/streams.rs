@@ -7,6 +7,10 @@ use super::messages::{delivered, message};
 use super::{Case, case};
 
 pub(super) fn cases() -> Vec<Case> {
+    [outcomes(), ids(), refusals(), reach()].into_iter().flatten().collect()
+}
+
+fn outcomes() -> Vec<Case> {
     vec![
         case("E-1", "the stream says hello with its secret", async |suite| {
             let (one, two) = (suite.open_stream(&[]).await?, suite.open_stream(&[]).await?);
@@ -42,6 +46,11 @@ pub(super) fn cases() -> Vec<Case> {
             let auth = json!({"type": "auth", "id": "1", "peer_id": peer, "proof": suite.proof(&peer).await?});
             client.authenticate(&auth).await
         }),
+    ]
+}
+
+fn ids() -> Vec<Case> {
+    vec![
         case("E-3", "numbered frames are events with ids", async |suite| {
             // The reader of this suite compares every event's id.
             let (mut one, mut two) = (suite.enter().await?, suite.enter_stream(&suite.peer()).await?);
@@ -66,6 +75,11 @@ pub(super) fn cases() -> Vec<Case> {
             Ok(())
         })
         .peers(2),
+    ]
+}
+
+fn refusals() -> Vec<Case> {
+    vec![
         case("E-5", "a POST that names no stream", async |suite| {
             let answer = suite.post_raw(None, ping()).await?;
             problem(answer, 400, "validation_failed").await.map(drop)
@@ -104,6 +118,11 @@ pub(super) fn cases() -> Vec<Case> {
             let body = json!(vec![json!({"type": "ping", "id": "1"}); 65]).to_string();
             problem(suite.post_raw(Some(client.stream_key()), body).await?, 400, "validation_failed").await.map(drop)
         }),
+    ]
+}
+
+fn reach() -> Vec<Case> {
+    vec![
         case("E-7", "a peer on a stream and one on a WebSocket reach each other", async |suite| {
             let (mut socket, mut stream) = (suite.enter().await?, suite.enter_stream(&suite.peer()).await?);
             delivered(&socket.ask(&message("1", &stream.peer, "to the stream")).await?)?;
