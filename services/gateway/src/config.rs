@@ -75,7 +75,7 @@ impl Validate for Config {
         checks.range("ack_within_ms", self.ack_within_ms, 100..=60_000);
         checks.range("max_rooms", self.max_rooms, 1..=1_000);
         checks.range("history_frames", self.history_frames, 0..=10_000);
-        checks.range("history_bytes", self.history_bytes, 0..=524_288);
+        checks.range("history_bytes", self.history_bytes, 0..=393_216);
         checks.range("history_ttl_ms", self.history_ttl_ms, 1_000..=3_600_000);
         checks.range("history_total_bytes", self.history_total_bytes, 0..=1_099_511_627_776);
         checks.range("max_detached", self.max_detached, 0..=1_000_000);

@@ -30,7 +30,7 @@ pub struct Arguments {
     /// A key for it.
     #[arg(long, default_value = "sk_test_synapse")]
     stripe_key: String,
-    /// Only cases of this rule (`F-3`), or with this in their name.
+    /// Only cases of this rule (`F-3`) or section (`F-`), or with this in their name.
     #[arg(long, default_value = "")]
     only: String,
     /// How to report.

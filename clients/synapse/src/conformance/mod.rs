@@ -19,7 +19,7 @@ pub use suite::{Development, Drain, Levers, MintToken, Papers, Target};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::anyhow;
+use anyhow::{anyhow, ensure};
 use clock::Clock;
 use futures::StreamExt;
 
@@ -28,17 +28,21 @@ use suite::Suite;
 /// Longest that one case may take; the longest wait for a silent connection to be closed (twice a heartbeat).
 const CASE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Runs the cases whose name or rule contains `only` (all of them when it is empty).
+/// Runs the cases of the rule `only` (`F-3`), of a section (`F-`), or with this in their name; all of them when it is
+/// empty.
 ///
 /// # Errors
-/// When the papers for the cases can't be had; what a case finds is in the report.
+/// When no case is meant, or the papers for the cases can't be had; what a case finds is in the report.
 pub async fn run(target: Target, clock: &Clock, only: &str) -> anyhow::Result<Report> {
     let begun = clock.monotonic();
+    let section = only.ends_with('-');
+    let mut chosen = all();
+    chosen.retain(|case| case.rule == only || case.name.contains(only) || section && case.rule.starts_with(only));
+    ensure!(!chosen.is_empty(), "no case is of the rule {only:?}, or has it in its name");
     let at_once = target.papers.at_once();
     let suite = Arc::new(Suite::start(target, clock.clone()).await?);
-    let chosen = all().into_iter().filter(|case| case.rule == only || case.name.contains(only) || only.is_empty());
     // What ends the system comes when everything else is done.
-    let (last, first): (Vec<Case>, Vec<Case>) = chosen.partition(|case| case.needs == Needs::Drain);
+    let (last, first): (Vec<Case>, Vec<Case>) = chosen.into_iter().partition(|case| case.needs == Needs::Drain);
     let mut verdicts: Vec<Verdict> =
         futures::stream::iter(first).map(|case| judge(&suite, case)).buffer_unordered(at_once).collect().await;
     for case in last {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
+use bus::{BusError, BusErrorKind};
 use contracts::frames::{Resume, STREAM_HEADER};
 use contracts::signals::gateway::{Call, Reply};
 use futures::stream;
@@ -78,7 +79,8 @@ pub(super) async fn post(
     } else {
         let (tenant, trail) = (service::platform_tenant(), gateway.new_trail());
         let call = Call::Frames { stream_key: key.to_owned(), frames };
-        match nodes::ask(&gateway, &node, &tenant, &trail, call, FORWARD_WITHIN_MS).await {
+        let begun = nodes::begin(&gateway, &node, &tenant, &trail, call, FORWARD_WITHIN_MS).await;
+        match begun.map_err(not_forwarded)?.reply().await {
             Some(Reply::Taken) => Posted::Taken,
             Some(Reply::Busy) => Posted::Busy,
             _ => Posted::Unknown,
@@ -92,6 +94,16 @@ pub(super) async fn post(
             Err(ProblemResponse::new(Code::RateLimited).detail(detail).retry_after_s(1))
         }
     }
+}
+
+/// Why frames did not go on to the gateway that has the stream.
+fn not_forwarded(error: BusError) -> ProblemResponse {
+    if error.kind() == BusErrorKind::Invalid {
+        let detail = "these frames are too many for a stream at another gateway; post them one by one";
+        return ProblemResponse::new(Code::PayloadTooLarge).detail(detail);
+    }
+    tracing::warn!(%error, "posted frames could not be handed over");
+    ProblemResponse::new(Code::Unavailable).detail("the stream's gateway can't be reached").retry_after_s(1)
 }
 
 fn frames(gateway: &Gateway, headers: &HeaderMap, body: &Bytes) -> Result<Vec<String>, ProblemResponse> {

@@ -10,6 +10,7 @@ mod handshake;
 mod harness;
 mod limits;
 mod messages;
+mod nats;
 mod papers;
 mod refusals;
 mod resume;

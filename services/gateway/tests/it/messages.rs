@@ -112,31 +112,33 @@ async fn two_who_wait_for_each_other_both_get_their_outcome() {
 
 #[tokio::test]
 async fn a_message_to_another_gateway_arrives_in_order_with_a_receipt() {
-    run(async |world| {
-        let neighbour = world.neighbour(&[]).await;
-        let mut alice = world.enter("alice").await;
-        let (mut bob, _) = world.enter_at(neighbour.address, "bob", &json!({})).await;
-        world.locate("bob", &neighbour.node, PeerStatus::Online);
-        for number in 0..50 {
-            alice.send(&message(&format!("m-{number}"), "bob", &format!("{number}"))).await;
+    run(in_order_with_receipts).await;
+}
+
+/// Fifty messages from one gateway to a peer at another.
+pub(crate) async fn in_order_with_receipts(world: &World) {
+    let neighbour = world.neighbour(&[]).await;
+    let mut alice = world.enter("alice").await;
+    let (mut bob, _) = world.enter_at(neighbour.address, "bob", &json!({})).await;
+    world.locate("bob", &neighbour.node, PeerStatus::Online);
+    for number in 0..50 {
+        alice.send(&message(&format!("m-{number}"), "bob", &format!("{number}"))).await;
+    }
+    let mut outcomes = Vec::new();
+    for number in 0..50_u64 {
+        assert_eq!(heard(&mut bob).await, (number + 1, "alice".into(), number.to_string()));
+        match alice.next().await {
+            ServerFrame::Outcome { id, outcome: Outcome::Delivered, .. } => outcomes.push(id.unwrap()),
+            other => panic!("{other:?}"),
         }
-        let mut outcomes = Vec::new();
-        for number in 0..50_u64 {
-            assert_eq!(heard(&mut bob).await, (number + 1, "alice".into(), number.to_string()));
-            match alice.next().await {
-                ServerFrame::Outcome { id, outcome: Outcome::Delivered, .. } => outcomes.push(id.unwrap()),
-                other => panic!("{other:?}"),
-            }
-        }
-        outcomes.sort();
-        outcomes.dedup();
-        assert_eq!(outcomes.len(), 50, "each has one outcome");
-        drop(bob);
-        world.leaves(1).await;
-        assert_eq!(alice.refused(&message("late", "bob", "hello")).await.code, "peer_offline");
-        neighbour.host.drain().await;
-    })
-    .await;
+    }
+    outcomes.sort();
+    outcomes.dedup();
+    assert_eq!(outcomes.len(), 50, "each has one outcome");
+    drop(bob);
+    world.leaves(1).await;
+    assert_eq!(alice.refused(&message("late", "bob", "hello")).await.code, "peer_offline");
+    neighbour.host.drain().await;
 }
 
 #[tokio::test]
@@ -179,38 +181,40 @@ async fn admin(world: &World, peer: &str) -> Client {
 
 #[tokio::test]
 async fn a_broadcast_reaches_whom_it_is_for_at_every_gateway() {
-    run(async |world| {
-        let neighbour = world.neighbour(&[]).await;
-        let mut root = admin(world, "root").await;
-        let mut alice = world.enter("alice").await;
-        let (mut bob, _) = world.enter_at(neighbour.address, "bob", &json!({})).await;
-        join(&mut alice, "lobby").await;
-        join(&mut bob, "lobby").await;
-        let room = json!({"scope": "room", "room": "lobby"});
-        assert_eq!(alice.ask(&broadcast("1", &room, "to the room")).await.0, Outcome::Accepted);
-        match bob.next().await {
-            ServerFrame::Message { from, broadcast: Some(scope), note, .. } => {
-                assert_eq!((from.as_str(), note.message.as_str()), ("alice", "to the room"));
-                assert_eq!(serde_json::to_value(scope).unwrap(), room);
-            }
-            other => panic!("{other:?}"),
+    run(to_whom_it_is_for).await;
+}
+
+/// Broadcasts of every scope, over two gateways.
+pub(crate) async fn to_whom_it_is_for(world: &World) {
+    let neighbour = world.neighbour(&[]).await;
+    let mut root = admin(world, "root").await;
+    let mut alice = world.enter("alice").await;
+    let (mut bob, _) = world.enter_at(neighbour.address, "bob", &json!({})).await;
+    join(&mut alice, "lobby").await;
+    join(&mut bob, "lobby").await;
+    let room = json!({"scope": "room", "room": "lobby"});
+    assert_eq!(alice.ask(&broadcast("1", &room, "to the room")).await.0, Outcome::Accepted);
+    match bob.next().await {
+        ServerFrame::Message { from, broadcast: Some(scope), note, .. } => {
+            assert_eq!((from.as_str(), note.message.as_str()), ("alice", "to the room"));
+            assert_eq!(serde_json::to_value(scope).unwrap(), room);
         }
-        root.accepted(&broadcast("2", &json!({"scope": "tenant"}), "to all")).await;
-        root.accepted(&broadcast("3", &json!({"scope": "user", "user_id": "ada"}), "to ada")).await;
-        for client in [&mut alice, &mut bob] {
-            assert_eq!(heard(client).await.2, "to all");
-            assert_eq!(heard(client).await.2, "to ada");
-        }
-        alice.accepted(&json!({"type": "room", "id": "4", "action": "leave", "room": "lobby"})).await;
-        assert_eq!(alice.refused(&broadcast("5", &room, "from outside")).await.code, "forbidden");
-        for client in [&mut alice, &mut bob, &mut root] {
-            client.is_alive().await;
-        }
-        drop(bob);
-        world.leaves(1).await;
-        neighbour.host.drain().await;
-    })
-    .await;
+        other => panic!("{other:?}"),
+    }
+    root.accepted(&broadcast("2", &json!({"scope": "tenant"}), "to all")).await;
+    root.accepted(&broadcast("3", &json!({"scope": "user", "user_id": "ada"}), "to ada")).await;
+    for client in [&mut alice, &mut bob] {
+        assert_eq!(heard(client).await.2, "to all");
+        assert_eq!(heard(client).await.2, "to ada");
+    }
+    alice.accepted(&json!({"type": "room", "id": "4", "action": "leave", "room": "lobby"})).await;
+    assert_eq!(alice.refused(&broadcast("5", &room, "from outside")).await.code, "forbidden");
+    for client in [&mut alice, &mut bob, &mut root] {
+        client.is_alive().await;
+    }
+    drop(bob);
+    world.leaves(1).await;
+    neighbour.host.drain().await;
 }
 
 #[tokio::test]

@@ -169,49 +169,53 @@ async fn who_lost_the_entitlement_has_nothing_to_resume() {
 
 #[tokio::test]
 async fn another_gateway_hands_over_what_was_missed() {
-    run(async |world| {
-        let neighbour = world.neighbour(&[]).await;
-        let (mut alice, result) = world.enter_at(neighbour.address, "alice", &json!({})).await;
-        alice.accepted(&json!({"type": "room", "id": "1", "action": "join", "room": "lobby"})).await;
-        tell(world, &["bob", "carol"]).await;
-        assert_eq!(news(&mut alice).await, (1, "bob".into()));
-        drop(alice);
-        world.leaves(1).await;
-        tell(world, &["dave"]).await;
-        let (mut alice, again) = world.enter_at(world.address, "alice", &resume(&result, 1)).await;
-        assert_eq!((&again["resume"], &again["offset"]), (&"recovered".into(), &0.into()));
-        assert!(again["epoch"].as_str().unwrap().starts_with(&world.node), "{again}");
-        assert_eq!(news(&mut alice).await, (1, "carol".into()));
-        assert_eq!(news(&mut alice).await, (2, "dave".into()));
-        tell(world, &["erin"]).await;
-        assert_eq!(news(&mut alice).await, (3, "erin".into()));
-        let mut bob = world.enter("bob").await;
-        bob.accepted(&json!({"type": "room", "id": "1", "action": "join", "room": "lobby"})).await;
-        bob.ask(&broadcast("2", &json!({"scope": "room", "room": "lobby"}), "hello")).await;
-        assert_eq!(heard(&mut alice).await, (4, "bob".into(), "hello".into()));
-        // The history went with the peer: nobody has it twice.
-        drop(alice);
-        let (_, third) = world.enter_at(world.address, "alice", &resume(&result, 1)).await;
-        assert_eq!(third["resume"], "gap");
-        neighbour.host.drain().await;
-    })
-    .await;
+    run(handed_over).await;
+}
+
+/// A peer that comes back to another gateway.
+pub(crate) async fn handed_over(world: &World) {
+    let neighbour = world.neighbour(&[]).await;
+    let (mut alice, result) = world.enter_at(neighbour.address, "alice", &json!({})).await;
+    alice.accepted(&json!({"type": "room", "id": "1", "action": "join", "room": "lobby"})).await;
+    tell(world, &["bob", "carol"]).await;
+    assert_eq!(news(&mut alice).await, (1, "bob".into()));
+    drop(alice);
+    world.leaves(1).await;
+    tell(world, &["dave"]).await;
+    let (mut alice, again) = world.enter_at(world.address, "alice", &resume(&result, 1)).await;
+    assert_eq!((&again["resume"], &again["offset"]), (&"recovered".into(), &0.into()));
+    assert!(again["epoch"].as_str().unwrap().starts_with(&world.node), "{again}");
+    assert_eq!(news(&mut alice).await, (1, "carol".into()));
+    assert_eq!(news(&mut alice).await, (2, "dave".into()));
+    tell(world, &["erin"]).await;
+    assert_eq!(news(&mut alice).await, (3, "erin".into()));
+    let mut bob = world.enter("bob").await;
+    bob.accepted(&json!({"type": "room", "id": "1", "action": "join", "room": "lobby"})).await;
+    bob.ask(&broadcast("2", &json!({"scope": "room", "room": "lobby"}), "hello")).await;
+    assert_eq!(heard(&mut alice).await, (4, "bob".into(), "hello".into()));
+    // The history went with the peer: nobody has it twice.
+    drop(alice);
+    let (_, third) = world.enter_at(world.address, "alice", &resume(&result, 1)).await;
+    assert_eq!(third["resume"], "gap");
+    neighbour.host.drain().await;
 }
 
 #[tokio::test]
 async fn a_gateway_that_still_holds_the_connection_gives_it_up() {
-    run(async |world| {
-        let neighbour = world.neighbour(&[]).await;
-        let (mut older, result) = world.enter_at(neighbour.address, "alice", &json!({})).await;
-        tell(world, &["bob"]).await;
-        assert_eq!(news(&mut older).await, (1, "bob".into()));
-        let (mut newer, again) = world.enter_at(world.address, "alice", &resume(&result, 0)).await;
-        assert_eq!(again["resume"], "recovered");
-        assert_eq!(older.closed().await.code, Some(4409));
-        assert_eq!(news(&mut newer).await, (1, "bob".into()));
-        neighbour.host.drain().await;
-    })
-    .await;
+    run(given_up).await;
+}
+
+/// The same before the first one noticed.
+pub(crate) async fn given_up(world: &World) {
+    let neighbour = world.neighbour(&[]).await;
+    let (mut older, result) = world.enter_at(neighbour.address, "alice", &json!({})).await;
+    tell(world, &["bob"]).await;
+    assert_eq!(news(&mut older).await, (1, "bob".into()));
+    let (mut newer, again) = world.enter_at(world.address, "alice", &resume(&result, 0)).await;
+    assert_eq!(again["resume"], "recovered");
+    assert_eq!(older.closed().await.code, Some(4409));
+    assert_eq!(news(&mut newer).await, (1, "bob".into()));
+    neighbour.host.drain().await;
 }
 
 #[tokio::test]
