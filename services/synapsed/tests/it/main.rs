@@ -8,5 +8,6 @@ mod demo;
 mod faults;
 mod rotation;
 mod running;
+mod sdk;
 mod serve;
 mod traces;
