@@ -1,6 +1,7 @@
 //! One connection of a carrier.
 
 use std::fmt::Display;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -50,6 +51,7 @@ impl Carrier {
         if let Err(ended) = shared.begin(peer_received) {
             return ended;
         }
+        let _running = Running::begin(shared);
         let (pinged, pings) = mpsc::channel(PINGS);
         tokio::select! {
             biased;
@@ -57,6 +59,22 @@ impl Carrier {
             ended = shared.receive(stream, pinged) => ended,
             ended = shared.send(sink, pings) => ended,
         }
+    }
+}
+
+/// Counts a connection while it runs, also when its future is dropped.
+struct Running<'a>(&'a Shared);
+
+impl<'a> Running<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        shared.running.fetch_add(1, Ordering::Relaxed);
+        Self(shared)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -81,9 +99,6 @@ const PINGS: usize = 4;
 impl Shared {
     fn begin(&self, peer_received: u64) -> Result<(), Ended> {
         let mut state = self.lock();
-        if let Some(closed) = &state.closed {
-            return Err(Ended::Closed(closed.code, closed.reason.clone()));
-        }
         let resumed = state.link.resume(peer_received);
         state.wake_writer();
         drop(state);
@@ -92,7 +107,7 @@ impl Shared {
 
     fn refuse(&self, error: &dyn Display) -> Ended {
         let reason = error.to_string();
-        self.lock().close(Closed { code: PROTOCOL_ERROR, reason: reason.clone() });
+        self.close(Closed { code: PROTOCOL_ERROR, reason: reason.clone() });
         Ended::Closed(PROTOCOL_ERROR, reason)
     }
 
@@ -113,7 +128,7 @@ impl Shared {
                 // Full: the answer to an earlier one is still waiting, and one is enough to be alive.
                 Ok(Heard::Ping(nonce)) => drop(pinged.try_send(nonce)),
                 Ok(Heard::Close(code, reason)) => {
-                    self.lock().close(Closed { code, reason: reason.clone() });
+                    self.close(Closed { code, reason: reason.clone() });
                     return Ended::Closed(code, reason);
                 }
                 Err(error) => return self.refuse(&error),
@@ -204,7 +219,8 @@ impl Shared {
         if state.finished {
             if state.link.is_settled() {
                 let reason = "done".to_owned();
-                state.close(Closed { code: DONE, reason: reason.clone() });
+                drop(state);
+                self.close(Closed { code: DONE, reason: reason.clone() });
                 return Next::End(Frame::Close { code: DONE, reason }, Ended::Finished);
             }
             if !pings.hurried {

@@ -1,5 +1,6 @@
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -59,6 +60,10 @@ pub(crate) struct Shared {
     pub(crate) outgoing: Notify,
     /// Counts connections: an older one ends when a newer one begins.
     pub(crate) connection: watch::Sender<u64>,
+    /// Connections that run; two only for the moment in which one replaces the other.
+    pub(crate) running: AtomicUsize,
+    /// Whether it is closed.
+    pub(crate) over: watch::Sender<bool>,
 }
 
 pub(crate) struct State {
@@ -96,11 +101,23 @@ pub fn pair(options: Options, clock: Clock) -> (Carrier, CarrierStream) {
         clock,
         outgoing: Notify::new(),
         connection: watch::Sender::new(0),
+        running: AtomicUsize::new(0),
+        over: watch::Sender::new(false),
     });
     (Carrier { shared: Arc::clone(&shared) }, CarrierStream { shared })
 }
 
 impl Shared {
+    /// Ends it for good; the first reason stands.
+    pub(crate) fn close(&self, closed: Closed) {
+        let mut state = self.lock();
+        state.closed.get_or_insert(closed);
+        state.wake_reader();
+        state.wake_writer();
+        drop(state);
+        self.over.send_replace(true);
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -113,14 +130,6 @@ impl State {
 
     pub(crate) fn wake_writer(&mut self) {
         self.writer.take().into_iter().for_each(Waker::wake);
-    }
-
-    pub(crate) fn close(&mut self, closed: Closed) {
-        if self.closed.is_none() {
-            self.closed = Some(closed);
-        }
-        self.wake_reader();
-        self.wake_writer();
     }
 
     fn error(&self) -> Option<io::Error> {
@@ -138,13 +147,24 @@ impl Carrier {
 
     /// Ends it for good: what waits is dropped, reads and writes fail, the other side is told if it is connected.
     pub fn close(&self, code: u16, reason: &str) {
-        self.shared.lock().close(Closed { code, reason: reason.to_owned() });
+        self.shared.close(Closed { code, reason: reason.to_owned() });
         self.shared.outgoing.notify_one();
+    }
+
+    /// Waits until it is over for good.
+    pub async fn ended(&self) {
+        // The sender lives in `self`, so the wait can only end because it is over.
+        let _ = self.shared.over.subscribe().wait_for(|over| *over).await;
     }
 
     /// Whether it ended, and with what code and reason.
     pub fn closed(&self) -> Option<(u16, String)> {
         self.shared.lock().closed.as_ref().map(|closed| (closed.code, closed.reason.clone()))
+    }
+
+    /// Whether a connection runs right now.
+    pub fn is_connected(&self) -> bool {
+        self.shared.running.load(Ordering::Relaxed) > 0
     }
 
     /// Whether the other side has taken in everything that was written here.
