@@ -19,6 +19,7 @@ use clock::Clock;
 use contracts::PeerId;
 use contracts::http::Problem;
 use contracts::tunnels::TunnelView;
+use futures::future::BoxFuture;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -33,8 +34,8 @@ pub struct Options {
     pub token: String,
     /// Who this agent is: the same agent gets the same tunnel again.
     pub agent_id: PeerId,
-    /// A subscription proof for `agent_id`, where the edge demands one.
-    pub proof: Option<String>,
+    /// Where subscription proofs for `agent_id` come from, where the edge demands them.
+    pub prover: Option<Prover>,
     /// A vanity name.
     pub name: Option<String>,
     /// What the edge's operator sees: a program and its version.
@@ -56,7 +57,7 @@ impl Options {
             edge: edge.into(),
             token: token.into(),
             agent_id,
-            proof: None,
+            prover: None,
             name: None,
             program: concat!("synapse-agent/", env!("CARGO_PKG_VERSION")).to_owned(),
             origin,
@@ -64,6 +65,34 @@ impl Options {
             pauses: (Duration::from_millis(100), Duration::from_secs(30)),
             clock: Clock::system(),
         }
+    }
+}
+
+/// A subscription proof and its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proved {
+    /// The proof.
+    pub proof: String,
+    /// When to get the next, Unix milliseconds.
+    pub refresh_at_ms: u64,
+}
+
+type Proving = BoxFuture<'static, Result<Proved, String>>;
+
+/// Gets a new proof each time it is asked. An error is a text for people; it is tried again.
+#[derive(Clone)]
+pub struct Prover(Arc<dyn Fn() -> Proving + Send + Sync>);
+
+impl Prover {
+    /// From a function that asks for a proof.
+    pub fn new(prove: impl Fn() -> Proving + Send + Sync + 'static) -> Self {
+        Self(Arc::new(prove))
+    }
+}
+
+impl std::fmt::Debug for Prover {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Prover(…)")
     }
 }
 
@@ -76,6 +105,9 @@ pub enum TunnelError {
     /// The edge could not be reached or broke off.
     #[error("{0}")]
     Network(String),
+    /// There is no proof to be had.
+    #[error("no subscription proof: {0}")]
+    NoProof(String),
     /// It is no edge, or one that speaks another protocol.
     #[error("the edge does not keep to the protocol: {0}")]
     Protocol(String),
@@ -122,7 +154,7 @@ pub async fn start(options: Options) -> Result<Agent, TunnelError> {
     let events = broadcast::Sender::new(EVENT_BUFFER);
     let stop = CancellationToken::new();
     let shared = Arc::new(session::Shared::new(options, events.clone(), stop.clone()));
-    let session = session::open(&shared).await?;
+    let session = Box::pin(session::open(&shared)).await?;
     let (told, status) = watch::channel(Status::Online { tunnel: session.tunnel.clone(), round_trip: None });
     let task = tokio::spawn(session::keep(shared, session, told));
     Ok(Agent { status, events, stop, task })

@@ -32,13 +32,14 @@ pub(crate) struct Shared {
     proxy: Arc<Proxy>,
     stop: CancellationToken,
     jitter: AtomicU64,
+    http: reqwest::Client,
 }
 
 impl Shared {
     pub(crate) fn new(options: Options, events: broadcast::Sender<Event>, stop: CancellationToken) -> Self {
         let proxy = Arc::new(Proxy::new(options.origin.clone(), options.clock.clone(), events));
         let jitter = AtomicU64::new(options.clock.now_ms() | 1);
-        Self { options, proxy, stop, jitter }
+        Self { options, proxy, stop, jitter, http: reqwest::Client::new() }
     }
 
     /// The pause before try number `attempt`: between half and all of the doubled shortest one.
@@ -61,6 +62,8 @@ pub(crate) struct Session {
     name: String,
     connections: u32,
     terms: CarrierTerms,
+    /// When to get the next proof, Unix milliseconds.
+    prove_at_ms: u64,
     first: Line,
 }
 
@@ -72,17 +75,22 @@ struct Line {
 /// Opens the tunnel.
 pub(crate) async fn open(shared: &Shared) -> Result<Session, TunnelError> {
     let options = &shared.options;
+    let proved = match &options.prover {
+        Some(prover) => Some((prover.0)().await.map_err(TunnelError::NoProof)?),
+        None => None,
+    };
+    let prove_at_ms = proved.as_ref().map_or(u64::MAX, |proved| proved.refresh_at_ms);
     let frame = AgentFrame::Open {
         versions: VERSIONS.to_vec(),
         capabilities: Vec::new(),
         program: options.program.clone(),
         agent_id: options.agent_id.clone(),
-        proof: options.proof.clone(),
+        proof: proved.map(|proved| proved.proof),
         name: options.name.clone(),
     };
-    match dial(options, &frame).await? {
+    match Box::pin(dial(options, &frame)).await? {
         (socket, EdgeFrame::Opened { session, connections, terms, carrier, tunnel, .. }) => {
-            Ok(Session { tunnel, name: session, connections, terms, first: Line { key: carrier, socket } })
+            Ok(Session { tunnel, name: session, connections, terms, prove_at_ms, first: Line { key: carrier, socket } })
         }
         (_, other) => Err(TunnelError::Protocol(format!("opened was expected, {other:?} came"))),
     }
@@ -153,11 +161,13 @@ async fn run(shared: &Arc<Shared>, session: Session, status: &watch::Sender<Stat
             lines.push(line(shared, carrier, Line { key, socket }));
         }
     }
+    let mut proving = std::pin::pin!(keep_proved(shared, &session.name, session.prove_at_ms));
     let over = loop {
         tokio::select! {
             biased;
             () = shared.stop.cancelled() => break Over::Stopped,
             Some(ended) = lines.next() => break ended,
+            () = &mut proving => {}
             () = shared.options.clock.sleep(STATUS_INTERVAL) => {
                 let round_trip = carriers.iter().filter_map(|carrier| carrier.stats().round_trip).min();
                 let connected = carriers.iter().any(|carrier| carrier.is_connected());
@@ -178,6 +188,32 @@ async fn run(shared: &Arc<Shared>, session: Session, status: &watch::Sender<Stat
         let _ = shared.options.clock.timeout(FAREWELL, farewell).await;
     }
     over
+}
+
+/// Renews the proof whenever its time comes, for as long as this is polled.
+async fn keep_proved(shared: &Shared, session: &str, first_at_ms: u64) {
+    let options = &shared.options;
+    let Some(prover) = options.prover.as_ref() else { return std::future::pending().await };
+    let (mut at_ms, mut failures) = (first_at_ms, 0);
+    loop {
+        options.clock.sleep(Duration::from_millis(at_ms.saturating_sub(options.clock.now_ms()))).await;
+        let renewed = async {
+            let proved = (prover.0)().await?;
+            let url = format!("{}/v1/tunnels/sessions/{session}/proof", options.edge.trim_end_matches('/'));
+            let body = serde_json::json!({ "proof": proved.proof });
+            let put = shared.http.put(url).bearer_auth(&options.token).json(&body).timeout(options.timeout).send();
+            put.await.and_then(reqwest::Response::error_for_status).map_err(|error| error.to_string())?;
+            Ok::<_, String>(proved.refresh_at_ms)
+        };
+        match renewed.await {
+            Ok(refresh_at_ms) => (at_ms, failures) = (refresh_at_ms, 0),
+            Err(error) => {
+                tracing::warn!(error, "the subscription proof could not be renewed; tried again");
+                at_ms = options.clock.now_ms() + u64::try_from(shared.pause(failures).as_millis()).unwrap_or(u64::MAX);
+                failures += 1;
+            }
+        }
+    }
 }
 
 /// How long saying goodbye may take.

@@ -4,5 +4,6 @@
 mod api;
 pub mod dead_letters;
 pub mod demo;
+pub mod tunnel;
 
 pub use api::{Api, ApiError};

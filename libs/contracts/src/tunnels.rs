@@ -24,6 +24,8 @@ pub mod close {
     pub const TOKEN_EXPIRED: u16 = 4410;
     /// The subscription no longer entitles the agent. Don't connect before it does.
     pub const ENTITLEMENT_LOST: u16 = 4402;
+    /// The proof ended and no newer one came. Connect anew with a new one.
+    pub const PROOF_ENDED: u16 = 4403;
     /// The tunnel was taken away by its owner or an administrator. Don't connect anew.
     pub const REMOVED: u16 = 4404;
     /// It was not resumed in time. Connect anew.

@@ -156,7 +156,7 @@ impl Edge {
             let now_ms = self.platform.clock.now_ms();
             for agent in self.agents.all() {
                 if agent.proved_until_ms.load(Ordering::Relaxed) <= now_ms {
-                    agent.close(close::ENTITLEMENT_LOST, "the proof ended and no newer one came");
+                    agent.close(close::PROOF_ENDED, "the proof ended and no newer one came");
                 }
             }
         }
