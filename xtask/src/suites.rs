@@ -41,11 +41,11 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         name: "fleet",
-        about: "five processes on NATS, SQS and DynamoDB, the demo against them, a clean stop",
+        about: "six processes on NATS, SQS and DynamoDB, the demo against them, a clean stop",
         needs: fleet::NEEDS,
         run: |root| {
             let mut tally = Tally::default();
-            tally.record("the demo against five separate processes", fleet::run(root, false));
+            tally.record("the demo against six separate processes", fleet::run(root, false));
             Ok(tally)
         },
     },
