@@ -14,9 +14,10 @@ use crate::error::ApiError;
 use crate::faults::{Fault, FaultKind, Stage};
 use crate::idempotency::{Begin, InFlight, Stored};
 use crate::journal::Outcome;
+use crate::resources::test_clocks;
 use crate::socket::Line;
-use crate::world::Cause;
-use crate::{ids, render, routes};
+use crate::world::{Cause, World};
+use crate::{ids, render, routes, time};
 
 /// The largest request body read, in bytes.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -159,14 +160,44 @@ fn settle(app: &App, call: &Call, guard: InFlight, answer: &Answer) {
 /// Runs the endpoint and renders its result, all under the world's lock.
 fn run(app: &App, call: &Call) -> Answer {
     let mut world = app.world();
-    world.begin(Cause { request_id: Some(call.request_id.clone()), idempotency_key: call.idempotency_key.clone() });
-    let result =
-        routes::route(&mut world, call).and_then(|object| render::render(&world, object, &call.version, &call.expand));
-    crate::resources::billing::confirm_pending(&mut world);
+    time::catch_up(&mut world);
+    let result = answer(&mut world, call);
+    after(&mut world, call);
     match result {
         Ok(body) => Answer::json(200, &body),
         Err(error) => Answer::error(&error),
     }
+}
+
+fn answer(world: &mut World, call: &Call) -> Result<Value, ApiError> {
+    world.begin(Cause { request_id: Some(call.request_id.clone()), idempotency_key: call.idempotency_key.clone() });
+    if let Some(account) = &call.account {
+        world.enter(account)?;
+    }
+    let clock = timeline(world, call);
+    world.be_at(clock.and_then(|clock| test_clocks::frozen_s(world, &clock)));
+    let object = routes::route(world, call)?;
+    render::render(world, object, &call.version, &call.expand)
+}
+
+/// What goes on behind the answer: payers confirm, test clocks arrive, what is due at once happens.
+fn after(world: &mut World, call: &Call) {
+    crate::resources::billing::confirm_pending(world);
+    if let Some(clock) = timeline(world, call)
+        && let Some(now_s) = test_clocks::frozen_s(world, &clock)
+    {
+        world.cause = Cause::default();
+        time::run(world, Some(&clock), now_s);
+    }
+    time::advance(world);
+    time::catch_up(world);
+}
+
+/// The test clock that the objects of a call live on.
+fn timeline(world: &World, call: &Call) -> Option<String> {
+    let params = ["customer", "test_clock"].into_iter().filter_map(|name| call.params.text(name).ok().flatten());
+    let segments = call.path.split('/').filter(|part| part.contains('_')).map(str::to_owned);
+    params.chain(segments).find_map(|id| world.test_clock_of(&id))
 }
 
 fn error_answer(fault: &Fault) -> Answer {

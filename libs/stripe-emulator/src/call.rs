@@ -21,6 +21,8 @@ pub(crate) struct Call {
     pub(crate) expand: Vec<String>,
     pub(crate) version: ApiVersion,
     pub(crate) request_id: String,
+    /// The connected account it acts on, as `Stripe-Account` says.
+    pub(crate) account: Option<String>,
     /// Only on POST: other methods are idempotent by themselves and ignore the header, as Stripe does.
     pub(crate) idempotency_key: Option<String>,
 }
@@ -66,13 +68,15 @@ impl Call {
             params,
             version,
             request_id,
+            account: header(&parts.headers, "stripe-account").map(str::to_owned),
             idempotency_key: key.map(str::to_owned),
         })
     }
 
-    /// What has to be the same for a key to be used again: method, path and parameters.
+    /// What has to be the same for a key to be used again: account, method, path and parameters.
     pub(crate) fn fingerprint(&self) -> [u8; 32] {
-        let text = format!("{} {}\n{}", self.method, self.path, self.params.canonical());
+        let account = self.account.as_deref().unwrap_or_default();
+        let text = format!("{account} {} {}\n{}", self.method, self.path, self.params.canonical());
         let mut hash = [0; 32];
         hash.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
         hash

@@ -17,10 +17,12 @@ use crate::delivery::DeliveryPlan;
 use crate::error::ApiError;
 use crate::faults::{Fault, Faults};
 use crate::journal::Journal;
+use crate::options::Dunning;
 use crate::resources::checkout_sessions::{self, Payer};
 use crate::resources::portal::{self, Action};
-use crate::resources::{billing, subscription_changes, webhook_endpoints};
+use crate::resources::{billing, subscription_changes, test_clocks, webhook_endpoints};
 use crate::world::{Cause, World};
+use crate::{render, time};
 
 type Body<T> = Result<Json<T>, JsonRejection>;
 
@@ -31,6 +33,7 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/_emulator/delivery", get(plan).post(set_plan))
         .route("/_emulator/deliveries", get(deliveries))
         .route("/_emulator/faults", get(faults).post(add_fault).delete(clear_faults))
+        .route("/_emulator/settings", get(settings).post(set_settings))
         .route("/_emulator/requests", get(requests).delete(forget_requests))
         .route("/_emulator/subscriptions/{id}/status", post(force_status))
         .route("/_emulator/payment_intents/{id}/authenticate", post(authenticate))
@@ -79,6 +82,20 @@ async fn clear_faults(State(app): State<Arc<App>>) -> Json<Value> {
     Json(json!({ "data": Faults::default().waiting() }))
 }
 
+async fn settings(State(app): State<Arc<App>>) -> Json<Dunning> {
+    Json(app.world().dunning.clone())
+}
+
+async fn set_settings(State(app): State<Arc<App>>, body: Body<Dunning>) -> Response {
+    match checked(body, Dunning::check) {
+        Ok(dunning) => {
+            app.world().dunning = dunning.clone();
+            Json(dunning).into_response()
+        }
+        Err(problem) => refusal(&problem),
+    }
+}
+
 async fn requests(State(app): State<Arc<App>>) -> Json<Value> {
     Json(json!(*app.journal()))
 }
@@ -96,7 +113,7 @@ struct Status {
 
 async fn force_status(State(app): State<Arc<App>>, Path(id): Path<String>, body: Body<Status>) -> Response {
     match checked(body, |_| Ok(())) {
-        Ok(wanted) => act(&app, |world| subscription_changes::force_status(world, &id, &wanted.status)),
+        Ok(wanted) => act(&app, &id, |world| subscription_changes::force_status(world, &id, &wanted.status)),
         Err(problem) => refusal(&problem),
     }
 }
@@ -109,7 +126,7 @@ struct Authentication {
 
 async fn authenticate(State(app): State<Arc<App>>, Path(id): Path<String>, body: Body<Authentication>) -> Response {
     match checked(body, |_| Ok(())) {
-        Ok(wanted) => act(&app, |world| billing::authenticate(world, &id, wanted.succeed)),
+        Ok(wanted) => act(&app, &id, |world| billing::authenticate(world, &id, wanted.succeed)),
         Err(problem) => refusal(&problem),
     }
 }
@@ -138,7 +155,7 @@ async fn complete_checkout(State(app): State<Arc<App>>, Path(id): Path<String>, 
     match checked(body, |_| Ok(())) {
         Ok(Checkout { payment_method, email, authenticate }) => {
             let payer = Payer { card: payment_method, email, authenticates: authenticate };
-            act(&app, |world| checkout_sessions::complete(world, &id, &payer))
+            act(&app, &id, |world| checkout_sessions::complete(world, &id, &payer))
         }
         Err(problem) => refusal(&problem),
     }
@@ -181,11 +198,11 @@ async fn act_in_portal(
         "payment_method" => Action::PaymentMethod { card: wish.payment_method },
         other => return refusal(&format!("`{other}` is none of cancel, resume, update, payment_method")),
     };
-    act(&app, |world| portal::act(world, &id, wish.subscription.as_deref(), &action))
+    act(&app, &id, |world| portal::act(world, &id, wish.subscription.as_deref(), &action))
 }
 
 async fn resend(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
-    act(&app, |world| world.resend(&id).map(|endpoints| json!({ "event": id, "endpoints": endpoints })))
+    act(&app, &id, |world| world.resend(&id).map(|endpoints| json!({ "event": id, "endpoints": endpoints })))
 }
 
 #[derive(Deserialize)]
@@ -203,24 +220,33 @@ fn every_event() -> Vec<String> {
 
 async fn add_endpoint(State(app): State<Arc<App>>, body: Body<NewEndpoint>) -> Response {
     match checked(body, |_| Ok(())) {
-        Ok(new) => act(&app, |world| webhook_endpoints::add(world, &new.url, &new.secret, &new.enabled_events)),
+        Ok(new) => act(&app, "", |world| webhook_endpoints::add(world, &new.url, &new.secret, &new.enabled_events)),
         Err(problem) => refusal(&problem),
     }
 }
 
-fn act(app: &App, action: impl FnOnce(&mut World) -> Result<Value, ApiError>) -> Response {
+/// Acts on the account that has the object `id`, at that object's time.
+fn act(app: &App, id: &str, action: impl FnOnce(&mut World) -> Result<Value, ApiError>) -> Response {
     let mut world = app.world();
-    world.begin(Cause::default());
-    match action(&mut world) {
-        Ok(mut value) => {
-            world.version.shape(&mut value);
-            Json(value).into_response()
-        }
+    begin(&mut world, id);
+    let done = action(&mut world).and_then(|value| render::render(&world, value, &world.version, &[]));
+    time::catch_up(&mut world);
+    match done {
+        Ok(value) => Json(value).into_response(),
         Err(error) => {
             let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::BAD_REQUEST);
             (status, Json(error.body())).into_response()
         }
     }
+}
+
+/// Begins what no API request of the account stands behind.
+pub(crate) fn begin(world: &mut World, id: &str) {
+    time::catch_up(world);
+    world.begin(Cause::default());
+    world.enter_owner(id);
+    let clock = world.test_clock_of(id);
+    world.be_at(clock.and_then(|clock| test_clocks::frozen_s(world, &clock)));
 }
 
 fn checked<T>(body: Body<T>, check: impl FnOnce(&T) -> Result<(), String>) -> Result<T, String> {

@@ -12,9 +12,12 @@ mod periods;
 pub(crate) mod portal;
 pub(crate) mod prices;
 pub(crate) mod products;
+pub(crate) mod renewals;
 pub(crate) mod subscription_changes;
 mod subscription_items;
 pub(crate) mod subscriptions;
+pub(crate) mod test_clocks;
+pub(crate) mod thin_events;
 pub(crate) mod webhook_endpoints;
 
 use serde_json::{Value, json};

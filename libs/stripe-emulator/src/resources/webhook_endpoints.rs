@@ -84,6 +84,7 @@ pub(crate) fn add(world: &mut World, url: &str, secret: &str, events: &[String])
         "created": world.now_s(),
         "description": null,
         "enabled_events": events,
+        "_connect": false,
         "livemode": false,
         "metadata": {},
         "status": "enabled",

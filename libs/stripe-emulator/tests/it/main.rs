@@ -11,5 +11,6 @@ mod lists;
 mod portal;
 mod safety;
 mod support;
+mod time;
 mod versions;
 mod webhooks;
