@@ -56,6 +56,16 @@ impl World {
         whole
     }
 
+    /// Signs and sends any JSON to every endpoint, without keeping it: for what only a receiver's tests need.
+    pub(crate) fn send_raw(&self, event: &Value) -> usize {
+        let ids: Vec<&str> =
+            self.platform(Kind::WebhookEndpoint).filter_map(|endpoint| endpoint["id"].as_str()).collect();
+        for id in &ids {
+            self.deliver_as_is(event, id);
+        }
+        ids.len()
+    }
+
     /// Queues a recorded event again for every endpoint that wants it.
     ///
     /// # Errors
@@ -83,7 +93,15 @@ impl World {
         let connected = self.account().is_some();
         let platform = self.platform(Kind::WebhookEndpoint).filter(|endpoint| endpoint["_connect"] == json!(connected));
         let own = self.newest_first(Kind::WebhookEndpoint).rev().filter(|_| connected);
-        platform.chain(own).filter(wanted).map(target).collect()
+        let endpoints = platform.chain(own).filter(wanted).map(target);
+        let snapshots = self.platform(Kind::EventDestination).filter(|destination| {
+            destination["event_payload"] == "snapshot" && destination["_connect"] == json!(connected)
+        });
+        let snapshot = |destination: &Value| {
+            let version = destination["snapshot_api_version"].as_str().and_then(ApiVersion::parse);
+            (destination["id"].as_str().unwrap_or_default().to_owned(), version)
+        };
+        endpoints.chain(snapshots.filter(wanted).map(snapshot)).collect()
     }
 
     fn deliver(&self, event: &Value, endpoint: &str, version: Option<&ApiVersion>) {

@@ -17,7 +17,7 @@ use crate::journal::Outcome;
 use crate::resources::test_clocks;
 use crate::socket::Line;
 use crate::world::{Cause, World};
-use crate::{ids, render, routes, time};
+use crate::{ids, render, routes, spoiled, time};
 
 /// The largest request body read, in bytes.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -30,13 +30,15 @@ struct Answer {
     headers: Vec<(&'static str, String)>,
     /// Whether an idempotency key keeps it.
     keep: bool,
+    /// How the body is spoiled on its way.
+    spoiled: Option<Box<Fault>>,
 }
 
 impl Answer {
     fn json(status: u16, body: &Value) -> Self {
         // Stripe indents its answers.
         let body = format!("{body:#}\n");
-        Self { status, body, content_type: "application/json", headers: Vec::new(), keep: true }
+        Self { status, body, content_type: "application/json", headers: Vec::new(), keep: true, spoiled: None }
     }
 
     fn error(error: &ApiError) -> Self {
@@ -67,7 +69,11 @@ pub(crate) async fn serve(
             (Answer::error(&error), app.version.clone())
         }
     };
-    let mut response = Response::new(Body::from(answer.body));
+    let body = match &answer.spoiled {
+        Some(fault) => spoiled::body(&app, &line, answer.body, fault),
+        None => Body::from(answer.body),
+    };
+    let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let common = [
         ("content-type", answer.content_type.to_owned()),
@@ -84,6 +90,11 @@ pub(crate) async fn serve(
 }
 
 async fn handle(app: &App, call: &Call, line: &Line) -> Answer {
+    if !app.rate().admits(app.clock.now_ms() / 1_000) {
+        let mut answer = Answer::error(&ApiError::injected(429));
+        answer.headers.push(("stripe-rate-limited-reason", "global-rate".to_owned()));
+        return answer;
+    }
     let fault = app.faults().take(&call.method, &call.path, call.idempotency_key.as_deref());
     match fault {
         Some(fault) if fault.stage == Stage::Before && !runs(&fault) => strike(app, line, &fault).await,
@@ -93,7 +104,7 @@ async fn handle(app: &App, call: &Call, line: &Line) -> Answer {
 
 /// Faults that pass through the idempotency layer: a slow request does run, and Stripe keeps its own 5xx errors.
 fn runs(fault: &Fault) -> bool {
-    fault.kind == FaultKind::Slow || (fault.kind == FaultKind::Error && fault.status() >= 500)
+    fault.kind.spoils_answer() || (fault.kind == FaultKind::Error && fault.status() >= 500)
 }
 
 async fn under_key(app: &App, call: &Call, line: &Line, fault: Option<&Fault>) -> Answer {
@@ -121,6 +132,9 @@ async fn under_key(app: &App, call: &Call, line: &Line, fault: Option<&Fault>) -
         settle(app, call, guard, &answer);
     }
     match fault {
+        Some(fault) if matches!(fault.kind, FaultKind::Drip | FaultKind::Cut) => {
+            Answer { spoiled: Some(Box::new(fault.clone())), ..answer }
+        }
         Some(fault) if slow.is_none() && error.is_none() => strike(app, line, fault).await,
         _ => answer,
     }
@@ -128,13 +142,15 @@ async fn under_key(app: &App, call: &Call, line: &Line, fault: Option<&Fault>) -
 
 fn claim(app: &App, call: &Call) -> Result<Option<InFlight>, Answer> {
     let Some(key) = &call.idempotency_key else { return Ok(None) };
-    match app.keys.begin(key, call.fingerprint(), app.clock.now_ms()) {
+    // Keys of different accounts have nothing to do with each other.
+    let scoped = call.account.as_ref().map_or_else(|| key.clone(), |account| format!("{account} {key}"));
+    match app.keys.begin(&scoped, call.fingerprint(), app.clock.now_ms()) {
         Begin::Fresh(guard) => Ok(Some(guard)),
         Begin::Replay(stored) => {
             app.journal().ended(key, Outcome::Replayed);
             let headers = vec![("idempotent-replayed", "true".to_owned()), ("original-request", stored.request_id)];
             let content_type = "application/json";
-            Err(Answer { status: stored.status, body: stored.body, content_type, headers, keep: false })
+            Err(Answer { status: stored.status, body: stored.body, content_type, headers, keep: false, spoiled: None })
         }
         Begin::Mismatch => {
             app.journal().ended(key, Outcome::Conflict);
@@ -208,6 +224,9 @@ fn error_answer(fault: &Fault) -> Answer {
 
 fn decorate(answer: &mut Answer, fault: &Fault) {
     answer.headers.extend(fault.retry_after_s.map(|seconds| ("retry-after", seconds.to_string())));
+    if answer.status == 429 {
+        answer.headers.push(("stripe-rate-limited-reason", "global-rate".to_owned()));
+    }
     answer.headers.extend(fault.should_retry.map(|retry| ("stripe-should-retry", retry.to_string())));
 }
 
@@ -218,7 +237,8 @@ async fn strike(app: &App, line: &Line, fault: &Fault) -> Answer {
         FaultKind::Html => {
             let status = fault.status();
             let body = format!("<html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>\n");
-            let mut answer = Answer { status, body, content_type: "text/html", headers: Vec::new(), keep: false };
+            let mut answer =
+                Answer { status, body, content_type: "text/html", headers: Vec::new(), keep: false, spoiled: None };
             decorate(&mut answer, fault);
             answer
         }
@@ -227,7 +247,7 @@ async fn strike(app: &App, line: &Line, fault: &Fault) -> Answer {
             line.reset();
             Answer::error(&ApiError::injected(504))
         }
-        FaultKind::Reset | FaultKind::Slow => {
+        FaultKind::Reset | FaultKind::Slow | FaultKind::Drip | FaultKind::Cut => {
             line.reset();
             Answer::error(&ApiError::injected(502))
         }

@@ -40,7 +40,9 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/_emulator/checkout/sessions/{id}/complete", post(complete_checkout))
         .route("/_emulator/portal/sessions/{id}/{action}", post(act_in_portal))
         .route("/_emulator/events/{id}/resend", post(resend))
+        .route("/_emulator/events", post(make_up))
         .route("/_emulator/webhook_endpoints", post(add_endpoint))
+        .route("/_emulator/webhook_endpoints/{id}/roll", post(roll))
 }
 
 async fn plan(State(app): State<Arc<App>>) -> Json<DeliveryPlan> {
@@ -212,6 +214,60 @@ struct NewEndpoint {
     secret: String,
     #[serde(default = "every_event")]
     enabled_events: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Roll {
+    #[serde(default)]
+    secret: Option<String>,
+    #[serde(default = "one_day_s")]
+    expire_in_s: u64,
+}
+
+fn one_day_s() -> u64 {
+    86_400
+}
+
+async fn roll(State(app): State<Arc<App>>, Path(id): Path<String>, body: Body<Roll>) -> Response {
+    match checked(body, |_| Ok(())) {
+        Ok(wish) => act(&app, &id, |world| webhook_endpoints::roll(world, &id, wish.secret, wish.expire_in_s)),
+        Err(problem) => refusal(&problem),
+    }
+}
+
+/// An event nothing happened for. Members of `event` (`id`, `livemode`, `api_version`, `created`, …) replace those it
+/// would have; `raw` is signed and sent to every endpoint as it is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MadeUp {
+    #[serde(default)]
+    event: Option<Value>,
+    #[serde(default)]
+    raw: Option<Value>,
+    #[serde(default)]
+    account: Option<String>,
+}
+
+async fn make_up(State(app): State<Arc<App>>, body: Body<MadeUp>) -> Response {
+    let one_of = |wish: &MadeUp| match (&wish.event, &wish.raw) {
+        (Some(event), None) if event["type"].is_string() && event["data"].is_object() => Ok(()),
+        (Some(_), None) => Err("event: needs a `type` (text) and `data` (object)".to_owned()),
+        (None, Some(_)) => Ok(()),
+        _ => Err("give either `event` or `raw`".to_owned()),
+    };
+    match checked(body, one_of) {
+        Ok(wish) => act(&app, "", |world| {
+            if let Some(account) = &wish.account {
+                world.enter(account)?;
+            }
+            match (wish.event, wish.raw) {
+                (Some(event), _) => Ok(world.announce(event)),
+                (None, raw) => Ok(json!({ "endpoints": world.send_raw(&raw.unwrap_or_default()) })),
+            }
+        }),
+        Err(problem) => refusal(&problem),
+    }
 }
 
 fn every_event() -> Vec<String> {

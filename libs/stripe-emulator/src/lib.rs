@@ -36,6 +36,7 @@ mod resources;
 mod routes;
 mod server;
 mod socket;
+mod spoiled;
 mod time;
 mod version;
 mod world;

@@ -89,7 +89,7 @@ pub struct Limits {
     pub objects: usize,
     /// Events kept; the oldest go first. Default 5,000.
     pub events: usize,
-    /// Webhook endpoints. Default 16, as at Stripe.
+    /// Webhook endpoints, and as many event destinations. Default 16, as at Stripe.
     pub webhook_endpoints: usize,
     /// Idempotency keys kept (each for 24 hours); the oldest go first. Default 20,000.
     pub idempotency_keys: usize,

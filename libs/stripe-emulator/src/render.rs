@@ -39,7 +39,7 @@ pub(crate) fn strip(value: &mut Value) {
         Value::Object(fields) => {
             let hidden = fields.get("object").and_then(Value::as_str).map(includable).unwrap_or_default();
             let object = fields.contains_key("object");
-            fields.retain(|name, _| !hidden.contains(&name.as_str()) && !(object && name.starts_with('_')));
+            fields.retain(|name, _| !hidden.contains(&name.as_str()) && (!object || !name.starts_with('_')));
             fields.iter_mut().filter(|(name, _)| *name != "metadata").for_each(|(_, field)| strip(field));
         }
         _ => {}

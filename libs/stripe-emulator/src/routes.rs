@@ -4,8 +4,8 @@ use crate::call::Call;
 use crate::error::ApiError;
 use crate::params::Params;
 use crate::resources::{
-    checkout_sessions, customers, entitlements, events, invoices, payment_intents, payment_methods, portal, prices,
-    products, subscription_changes, subscriptions, test_clocks, webhook_endpoints,
+    checkout_sessions, customers, entitlements, event_destinations, events, invoices, payment_intents, payment_methods,
+    portal, prices, products, subscription_changes, subscriptions, test_clocks, thin_events, webhook_endpoints,
 };
 use crate::world::World;
 
@@ -106,12 +106,25 @@ const EVENTS: &[Route] = &[
     ("DELETE", "/v1/webhook_endpoints/{}", |w, c| webhook_endpoints::delete(w, c.id)),
 ];
 
+const SECOND_API: &[Route] = &[
+    ("POST", "/v2/core/event_destinations", |w, c| event_destinations::create(w, c.params)),
+    ("GET", "/v2/core/event_destinations", |w, c| event_destinations::list(w, c.params)),
+    ("GET", "/v2/core/event_destinations/{}", |w, c| event_destinations::retrieve(w, c.id, c.params)),
+    ("POST", "/v2/core/event_destinations/{}", |w, c| event_destinations::update(w, c.id, c.params)),
+    ("DELETE", "/v2/core/event_destinations/{}", |w, c| event_destinations::delete(w, c.id)),
+    ("POST", "/v2/core/event_destinations/{}/disable", |w, c| event_destinations::switch(w, c.id, false)),
+    ("POST", "/v2/core/event_destinations/{}/enable", |w, c| event_destinations::switch(w, c.id, true)),
+    ("POST", "/v2/core/event_destinations/{}/ping", |w, c| event_destinations::ping(w, c.id)),
+    ("GET", "/v2/core/events", |w, c| thin_events::list(w, c.params)),
+    ("GET", "/v2/core/events/{}", |w, c| thin_events::retrieve(w, c.id)),
+];
+
 /// Finds the endpoint for a call and runs it.
 ///
 /// # Errors
 /// Whatever the endpoint refuses; 404 when there is none.
 pub(crate) fn route(world: &mut World, call: &Call) -> Result<Value, ApiError> {
-    let tables = [CATALOGUE, CUSTOMERS, BILLING, HOSTED, EVENTS, TIME];
+    let tables = [CATALOGUE, CUSTOMERS, BILLING, HOSTED, EVENTS, TIME, SECOND_API];
     for (method, path, run) in tables.into_iter().flatten() {
         if *method == call.method
             && let Some([id, second]) = ids(path, &call.path)

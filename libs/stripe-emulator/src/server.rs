@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::app::App;
+use crate::app::{App, Rate};
 use crate::delivery::Deliveries;
 use crate::error::ApiError;
 use crate::faults::Faults;
@@ -64,6 +64,7 @@ impl StripeEmulator {
             world: Mutex::new(world),
             faults: Mutex::new(Faults::default()),
             journal: Mutex::new(Journal::default()),
+            rate: Mutex::new(Rate::new(options.limits.requests_per_s)),
         });
         tokio::spawn(keep_time(Arc::clone(&app), options.tick_ms));
         let router = control::router().merge(pages::router()).fallback(api::serve).with_state(app);

@@ -167,7 +167,7 @@ impl World {
     pub(crate) fn room(&self, kind: Kind, more: usize) -> Result<(), ApiError> {
         let limit = match kind {
             Kind::Event => return Ok(()),
-            Kind::WebhookEndpoint => self.limits.webhook_endpoints,
+            Kind::WebhookEndpoint | Kind::EventDestination => self.limits.webhook_endpoints,
             _ => self.limits.objects,
         };
         if self.table(kind).objects.len() + more > limit {

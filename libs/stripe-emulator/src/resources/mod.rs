@@ -4,6 +4,7 @@ pub(crate) mod billing;
 pub(crate) mod checkout_sessions;
 pub(crate) mod customers;
 pub(crate) mod entitlements;
+pub(crate) mod event_destinations;
 pub(crate) mod events;
 pub(crate) mod invoices;
 pub(crate) mod payment_intents;

@@ -3,6 +3,7 @@
 
 mod api;
 mod checkout;
+mod connect;
 mod entitlements;
 mod faults;
 mod idempotency;
