@@ -252,7 +252,7 @@ fn line(world: &World, subscription: &Value, invoice: &str, item: &Value, free: 
             "price_details": { "price": price["id"], "product": price["product"] },
             "type": "price_details", "unit_amount_decimal": price["unit_amount_decimal"],
         },
-        "quantity": quantity, "subscription": subscription["id"], "subtotal": amount, "taxes": [],
+        "quantity": quantity, "quantity_decimal": quantity.to_string(), "subscription": subscription["id"], "subtotal": amount, "taxes": [],
         // Only before 2025-03-31.basil:
         "amount_excluding_tax": amount, "plan": item["plan"], "price": price, "proration": false,
         "proration_details": { "credited_items": null }, "subscription_item": item["id"], "tax_amounts": [],
