@@ -64,6 +64,24 @@ async function get(where, version) {
   return answer.json();
 }
 
+// Events keep the account's version whatever version asks, and thin events have no other: checked against new types.
+async function events() {
+  const found = {};
+  for (const type of ['customer.subscription.updated', 'invoice.paid', 'checkout.session.completed',
+    'entitlements.active_entitlement_summary.updated', 'payment_intent.requires_action',
+    'billing_portal.session.created']) {
+    const [event] = (await get(`/v1/events?type=${type}&limit=1`, Stripe.API_VERSION)).data;
+    found[`event_${type.replaceAll('.', '_')}`] = ['Event', `/v1/events/${event.id}`];
+  }
+  const { data } = await get('/v2/core/events?limit=1', Stripe.API_VERSION);
+  // The SDK adds the method that fetches the object.
+  const thin = "V2.Core.Event & { type: 'v1.checkout.session.completed' }, 'fetchRelatedObject'>";
+  found.thin = [`Omit<Stripe.${thin}`, `/v2/core/events/${data[0].id}`];
+  const destinations = await get('/v2/core/event_destinations', Stripe.API_VERSION);
+  found.destination = ['V2.Core.EventDestination', `/v2/core/event_destinations/${destinations.data[0].id}`];
+  return found;
+}
+
 // One of every object, in the states that fill most of its fields.
 async function things() {
   const api = client();
@@ -85,6 +103,10 @@ async function things() {
   });
   const incomplete = await api.subscriptions.create({ customer: waiting.id, items });
   const url = 'http://127.0.0.1:9/hook';
+  await api.v2.core.eventDestinations.create({
+    name: 'shape', type: 'webhook_endpoint', event_payload: 'thin', enabled_events: ['v1.checkout.session.completed'],
+    webhook_endpoint: { url },
+  });
   const endpoint = await api.webhookEndpoints.create({ url, enabled_events: ['*'], api_version: old });
   const checkout = { mode: 'subscription', line_items: [{ price: price.id }], success_url: 'https://shop.example/' };
   const open = await api.checkout.sessions.create(checkout);
@@ -115,6 +137,7 @@ async function things() {
     attached: ['ProductFeature', `/v1/products/${product.id}/features/${attached.id}`],
     entitlement: ['Entitlements.ActiveEntitlement', `/v1/entitlements/active_entitlements/${entitlement.id}`],
     subscriptions: ['ApiList<Stripe.Subscription>', '/v1/subscriptions?limit=3'],
+    configurations: ['ApiList<Stripe.BillingPortal.Configuration>', '/v1/billing_portal/configurations'],
   };
 }
 
@@ -147,14 +170,15 @@ function preamble(version) {
 
 async function main() {
   let failed = 0;
-  const all = await things();
+  const objects = await things();
   for (const version of [Stripe.API_VERSION, old]) {
+    const all = version === old ? objects : { ...objects, ...(await events()) };
     const lines = preamble(version);
     const start = lines.length;
     const names = Object.keys(all);
     for (const name of names) {
       const [type, where] = all[name];
-      lines.push(`export const ${name}: Stripe.${type} = ${literal(await get(where, version), version === old ? ADDED : [])};`);
+      lines.push(`export const ${name}: ${type.startsWith('Omit<') ? '' : 'Stripe.'}${type} = ${literal(await get(where, version), version === old ? ADDED : [])};`);
     }
     const output = compile(`${lines.join('\n')}\n`);
     const found = output.split('\n');
