@@ -63,7 +63,7 @@ pub(crate) fn create(world: &mut World, params: &Params) -> Result<Value, ApiErr
     subscription["latest_invoice"] = json!(invoice);
     world.insert(Kind::Subscription, subscription.clone())?;
     world.emit("customer.subscription.created", &subscription, None);
-    billing::bill(world, &id, &invoice, amount, "subscription_create")?;
+    billing::bill(world, &id, &invoice, trial_end.is_some())?;
     match card {
         Some(card) => drop(billing::charge(world, &invoice, &card)?),
         None if amount > 0 && world.auto_confirm => world.to_confirm.push(invoice),
@@ -218,7 +218,7 @@ fn behavior(params: &Params) -> Result<String, ApiError> {
     Ok(params.choice("payment_behavior", &known)?.unwrap_or_else(|| "allow_incomplete".to_owned()))
 }
 
-fn refuse_bad_card(world: &mut World, card: &str) -> Result<(), ApiError> {
+pub(crate) fn refuse_bad_card(world: &mut World, card: &str) -> Result<(), ApiError> {
     let id = payment_methods::resolve(world, card, "default_payment_method")?;
     match payment_methods::outcome(&payment_methods::retrieve(world, &id)?) {
         Charged::Succeeds => Ok(()),
