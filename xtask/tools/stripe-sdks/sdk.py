@@ -338,6 +338,22 @@ def test_clocks():
 
 
 @check
+def prorations():
+    bigger = price_of(1900, "Prorated")
+    clock = api.test_helpers.test_clocks.create({"frozen_time": 1_700_000_000})
+    made = subscribe(customer_with(test_clock=clock.id), PRICE)
+    item = made["items"].data[0]
+    half = (item.current_period_start + item.current_period_end) // 2
+    api.test_helpers.test_clocks.advance(clock.id, {"frozen_time": half})
+    eventually("half way", lambda: api.test_helpers.test_clocks.retrieve(clock.id).status == "ready")
+    wish = {"items": [{"id": item.id, "price": bigger.id}], "proration_behavior": "always_invoice"}
+    changed = api.subscriptions.update(made.id, {**wish, "expand": ["latest_invoice"]})
+    assert [line.amount for line in changed.latest_invoice.lines.data] == [-450, 950]
+    assert changed.latest_invoice.amount_paid == 500
+    assert changed.latest_invoice.lines.data[0].parent.invoice_item_details.proration is True
+
+
+@check
 def connected_accounts():
     there = {"stripe_account": "acct_python1"}
     made = api.customers.create({"name": "theirs"}, there)
