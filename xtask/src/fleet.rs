@@ -92,10 +92,18 @@ fn build(root: &Path) -> Result<PathBuf> {
 }
 
 fn start_stripe(programs: &Path, folder: &Path, webhook: u16) -> Result<(Process, String)> {
-    let mut command = Command::new(programs.join("stripe-emulator"));
     let endpoint = format!("{WEBHOOK_SECRET}@http://127.0.0.1:{webhook}/stripe/webhook");
-    command.args(["--listen", "127.0.0.1:0", "--api-key", STRIPE_KEY, "--price", PRICE, "--webhook", &endpoint]);
-    command.args(["--copies", "2", "--order", "reverse"]);
+    let account = ["--api-key", STRIPE_KEY, "--price", PRICE, "--webhook", &endpoint];
+    start_emulator(programs, folder, &[&account[..], &["--copies", "2", "--order", "reverse"]].concat())
+}
+
+/// Starts the Stripe emulator on a free port; returns it with its address.
+///
+/// # Errors
+/// It ended instead.
+pub(crate) fn start_emulator(programs: &Path, folder: &Path, arguments: &[&str]) -> Result<(Process, String)> {
+    let mut command = Command::new(programs.join("stripe-emulator"));
+    command.args(["--listen", "127.0.0.1:0"]).args(arguments);
     let mut process = Process::spawn(&command, &folder.join("stripe.log"));
     let url = eventually_blocking(READY, "the Stripe emulator to tell its address", || {
         let printed = process.output();
