@@ -60,6 +60,12 @@ pub(crate) const TOOLS: &[Tool] = &[
         program: "bin/moto_server",
     },
     Tool {
+        name: "stripe-python",
+        version: "16.1.0",
+        source: Source::Python { requirements: "stripe-python.txt", text: include_str!("../tools/stripe-python.txt") },
+        program: "bin/python",
+    },
+    Tool {
         name: "dynoxide",
         version: "3.2.0",
         source: Source::Cargo {

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use synapse::dead_letters;
 use synapse::demo::{self, Reporter, Target};
+use synapse::{dead_letters, webhooks};
 
 /// Talk to a Synapse-D installation.
 #[derive(Parser)]
@@ -20,6 +20,8 @@ enum Command {
     Demo(DemoArguments),
     /// What a service could not handle: list, show, redrive, drop.
     DeadLetters(dead_letters::Arguments),
+    /// What Stripe sent: list, show, replay, dead letters.
+    Webhooks(webhooks::Arguments),
 }
 
 #[derive(clap::Args)]
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
             match Arguments::parse().command {
                 Command::Demo(arguments) => Ok(run_demo(arguments).await),
                 Command::DeadLetters(arguments) => dead_letters::run(arguments).await.map(|()| ExitCode::SUCCESS),
+                Command::Webhooks(arguments) => webhooks::run(arguments).await.map(|()| ExitCode::SUCCESS),
             }
         })
     });
