@@ -31,8 +31,8 @@ enum Source {
     Debian { package: &'static str, file: &'static str },
     /// A virtual environment with what this requirements file (under `xtask/tools/`) lists.
     Python { requirements: &'static str, text: &'static str },
-    /// The npm packages that the lock file in `xtask/tools/npm/` names.
-    Npm { lock: &'static str },
+    /// The npm packages of a `package.json` and its lock file (in a folder under `xtask/tools/`).
+    Npm { package: &'static str, lock: &'static str },
     /// A program built from the crate registry.
     Cargo { krate: &'static str, arguments: &'static [&'static str] },
     /// The same, unless a program of that name is on PATH already.
@@ -83,8 +83,20 @@ pub(crate) const TOOLS: &[Tool] = &[
     Tool {
         name: "npm",
         version: "@asyncapi/parser 3.6.3, typescript 5.9.3",
-        source: Source::Npm { lock: include_str!("../tools/npm/package-lock.json") },
+        source: Source::Npm {
+            package: include_str!("../tools/npm/package.json"),
+            lock: include_str!("../tools/npm/package-lock.json"),
+        },
         program: "node_modules/@asyncapi/parser/package.json",
+    },
+    Tool {
+        name: "stripe-node",
+        version: "23.1.0",
+        source: Source::Npm {
+            package: include_str!("../tools/stripe-node/package.json"),
+            lock: include_str!("../tools/stripe-node/package-lock.json"),
+        },
+        program: "node_modules/stripe/package.json",
     },
     Tool {
         name: "cargo-deny",
@@ -173,7 +185,7 @@ impl Tool {
         match self.source {
             Source::Debian { package, file } => apt::install(&home, package, file, self.version),
             Source::Python { requirements, text } => python::install(&home, requirements, text),
-            Source::Npm { .. } => node::install(&home),
+            Source::Npm { package, lock } => node::install(&home, package, lock),
             Source::Cargo { krate, arguments } => cargo::install(folder, &home, krate, self.version, arguments),
             Source::CargoUnlessOnPath { krate } => cargo::install(folder, &home, krate, self.version, &[]),
         }?;
@@ -188,7 +200,7 @@ impl Tool {
             Source::Debian { package, file } => format!("debian {package} {file}"),
             // A virtual environment's programs name their interpreter by its full path: a moved clone needs a new one.
             Source::Python { text, .. } => format!("python {}\n{text}", home.display()),
-            Source::Npm { lock } => format!("npm\n{lock}"),
+            Source::Npm { lock, .. } => format!("npm\n{lock}"),
             Source::Cargo { krate, arguments } => format!("cargo {krate} {}", arguments.join(" ")),
             Source::CargoUnlessOnPath { krate } => format!("cargo {krate}"),
         };
@@ -249,7 +261,7 @@ mod tests {
         for tool in TOOLS {
             let text = match tool.source {
                 Source::Python { text, .. } => text,
-                Source::Npm { lock } => lock,
+                Source::Npm { lock, .. } => lock,
                 _ => continue,
             };
             for version in tool.version.split([' ', ',']).filter(|word| word.starts_with(|c: char| c.is_ascii_digit()))
