@@ -1,15 +1,18 @@
-//! How fast the bus, the outbox and the envelope are, against references measured in the same run.
+//! How fast the bus, the outbox, the envelope and the intake of webhooks are, against references measured in the same run.
 //!
 //! `cargo xtask bench` builds and runs this. Each bench gives rows; a row's name begins with its bench. What each one
 //! measures stands at the head of its file and in docs/performance.md.
 
 mod consume;
 mod envelope;
+mod ingest;
 mod latency;
 mod load;
 mod relay;
 mod report;
 mod rounds;
+mod stripe;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -22,14 +25,14 @@ use report::Report;
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", about = "Measures against references in the same run.")]
 struct Arguments {
-    /// Only these benches: relay, consume, latency, envelope (default: all).
+    /// Only these benches: envelope, relay, consume, latency, verify, ingest (default: all).
     names: Vec<String>,
     /// Writes the rows as JSON to this file; without a file to standard output.
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     json: Option<PathBuf>,
 }
 
-const BENCHES: [&str; 4] = ["envelope", "relay", "consume", "latency"];
+const BENCHES: [&str; 6] = ["envelope", "relay", "consume", "latency", "verify", "ingest"];
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -47,6 +50,8 @@ async fn main() -> Result<()> {
             "envelope" => envelope::run(&clock, &mut report)?,
             "relay" => relay::run(&clock, &mut report).await?,
             "consume" => consume::run(&clock, &mut report).await?,
+            "verify" => verify::run(&clock, &mut report).await?,
+            "ingest" => ingest::run(&clock, &mut report).await?,
             _ => latency::run(&clock, &mut report).await?,
         }
     }

@@ -3,9 +3,8 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use synapse::dead_letters;
 use synapse::demo::{self, Reporter, Target};
-use synapse::tunnel;
+use synapse::{dead_letters, tunnel, webhooks};
 
 /// Talk to a Synapse-D installation.
 #[derive(Parser)]
@@ -23,6 +22,8 @@ enum Command {
     DeadLetters(dead_letters::Arguments),
     /// Give a program on this machine a public URL.
     Tunnel(tunnel::Arguments),
+    /// What Stripe sent: list, show, replay, dead letters.
+    Webhooks(webhooks::Arguments),
 }
 
 #[derive(clap::Args)]
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
                 Command::Demo(arguments) => Ok(run_demo(arguments).await),
                 Command::Tunnel(arguments) => tunnel::run(arguments).await,
                 Command::DeadLetters(arguments) => dead_letters::run(arguments).await.map(|()| ExitCode::SUCCESS),
+                Command::Webhooks(arguments) => webhooks::run(arguments).await.map(|()| ExitCode::SUCCESS),
             }
         })
     });
