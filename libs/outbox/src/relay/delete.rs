@@ -2,6 +2,7 @@ use futures::FutureExt;
 use store::{Action, Condition};
 
 use super::flight::Row;
+use super::pause::Rest;
 use super::{Deleted, Shard};
 use crate::Step;
 use crate::lease::Lease;
@@ -42,6 +43,7 @@ impl Shard {
             self.trouble.get_or_insert(error.into());
         } else {
             self.published += rows.len();
+            self.pause = Rest::default();
         }
         for row in rows {
             if let Some(flight) = self.flights.get_mut(&row.key) {
