@@ -12,24 +12,33 @@ use tokio::sync::watch;
 use crate::fixture::*;
 use crate::wire::Wire;
 
-/// A store whose pages, once read, are held back until told.
+/// A store that holds back, once read, pages with a certain row until told.
 struct Held {
     store: Store,
-    held: watch::Sender<bool>,
-    /// Pages that were read, whether they were handed out or not.
-    read: AtomicUsize,
+    /// The row's sort key ends with its sequence and kind.
+    held: watch::Sender<Option<String>>,
+    /// Pages that are or were held back.
+    stopped: AtomicUsize,
     /// Rows whose deletion the relay was told of.
     deleted: AtomicUsize,
 }
 
 impl Held {
     fn new(store: &Store) -> Arc<Self> {
-        let (held, _) = watch::channel(false);
-        Arc::new(Self { store: store.clone(), held, read: AtomicUsize::new(0), deleted: AtomicUsize::new(0) })
+        let (held, _) = watch::channel(None);
+        Arc::new(Self { store: store.clone(), held, stopped: AtomicUsize::new(0), deleted: AtomicUsize::new(0) })
     }
 
-    fn hold(&self, held: bool) {
-        self.held.send_replace(held);
+    fn hold(&self, about: &str, sequence: u64) {
+        self.held.send_replace(Some(format!("{}#{sequence:020}#{NOTED}", key(about))));
+    }
+
+    async fn stopped(&self) {
+        eventually(SOON, "the read", async || (self.stopped.load(Ordering::SeqCst) == 1).then_some(())).await;
+    }
+
+    fn let_go(&self) {
+        self.held.send_replace(None);
     }
 }
 
@@ -45,8 +54,13 @@ impl Backend for Held {
 
     async fn query(&self, query: &Query) -> Result<Page, StoreError> {
         let page = self.store.query(query).await?;
-        self.read.fetch_add(1, Ordering::SeqCst);
-        self.held.subscribe().wait_for(|held| !held).await.unwrap();
+        let has =
+            |held: &Option<String>| held.as_ref().is_some_and(|row| page.items.iter().any(|i| i.key.sort == *row));
+        let mut held = self.held.subscribe();
+        if has(&held.borrow()) {
+            self.stopped.fetch_add(1, Ordering::SeqCst);
+        }
+        held.wait_for(|held| !has(held)).await.unwrap();
         Ok(page)
     }
 
@@ -80,19 +94,18 @@ async fn a_page_read_before_a_key_landed_publishes_none_of_its_rows_again() {
     notes(&publisher, "peer/alice", 1..=3).await;
     let relay = Running::relay(&publisher);
     eventually(SOON, "the publish", async || (wire.published().len() == 3).then_some(())).await;
-    let reads = store.read.load(Ordering::SeqCst);
 
     // A page with the key's rows is read, and does not arrive.
-    store.hold(true);
+    store.hold("peer/bob", 1);
     notes(&publisher, "peer/bob", 1..=1).await;
-    eventually(SOON, "the read", async || (store.read.load(Ordering::SeqCst) > reads).then_some(())).await;
+    store.stopped().await;
 
     // Meanwhile the key lands: its rows are confirmed and deleted.
     wire.hold(false);
     eventually(SOON, "the delete", async || (store.deleted.load(Ordering::SeqCst) == 3).then_some(())).await;
 
     // Now the old page arrives, and after it whatever the relay reads next.
-    store.hold(false);
+    store.let_go();
     world.trace().until("peer/bob", &[1]).await;
     notes(&publisher, "peer/alice", 4..=4).await;
     world.trace().until("peer/alice", &[1, 2, 3, 4]).await;
@@ -123,14 +136,13 @@ async fn rows_committed_behind_an_old_page_are_not_forgotten() {
     let relay = Running::relay(&publisher);
     eventually(SOON, "the publish", async || (wire.published().len() == 3).then_some(())).await;
     // The page with the fourth row is held back until the first three are gone.
-    let reads = store.read.load(Ordering::SeqCst);
-    store.hold(true);
+    store.hold("peer/alice", 4);
     notes(&publisher, "peer/alice", 4..=4).await;
-    eventually(SOON, "the read", async || (store.read.load(Ordering::SeqCst) > reads).then_some(())).await;
+    store.stopped().await;
     wire.hold(false);
     eventually(SOON, "the delete", async || (store.deleted.load(Ordering::SeqCst) == 3).then_some(())).await;
     // Nobody commits any more and no sweep comes: the relay itself must know that a row waits.
-    store.hold(false);
+    store.let_go();
     world.trace().until("peer/alice", &[1, 2, 3, 4]).await;
     until_empty(&publisher).await;
     assert_eq!(wire.published().len(), 4, "each row was published once");
