@@ -4,6 +4,7 @@
 //! measures stands at the head of its file and in docs/performance.md.
 
 mod consume;
+mod cpu;
 mod envelope;
 mod latency;
 mod load;

@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | outbox row | `outbox#<shard>` | `<key>#<sequence:020>#<kind>` | |
 //! | relay's lease | `outbox-lease#<shard>` | `lease` | |
+//! | number of shards | `outbox-layout` | `layout` | |
 //! | inbox record | `inbox#<source>#<event id>` | `<service>` | |
 //! | watermark | `watermark#<source>#<key>` | `<service>` | |
 //! | parked marker | `parked#<source>#<key>` | `marker` | `parked` / `<source>#<key>` |
@@ -83,6 +84,10 @@ pub(crate) fn after_key(escaped: &str) -> String {
 
 pub(crate) fn lease(shard: u32) -> Key {
     Key::new(format!("outbox-lease#{shard}"), "lease")
+}
+
+pub(crate) fn layout() -> Key {
+    Key::new("outbox-layout", "layout")
 }
 
 pub(crate) fn inbox(service: &str, envelope: &Envelope) -> Key {

@@ -13,6 +13,7 @@ mod dead;
 mod gate;
 mod inbox;
 mod keys;
+mod layout;
 mod lease;
 mod letter;
 mod options;

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use bus::Envelope;
 
+use crate::layout::SHARDS_MAX;
+
 /// How an [`crate::Outbox`] relays. `Options::default()` fits a service of a few thousand events a second.
 #[derive(Clone)]
 pub struct Options {
-    /// Partitions of the outbox; each is relayed on its own. 1 to 64. Default 4. Drain the outbox (`pending() == 0`)
-    /// before changing it: the shard of a key follows from it, and nobody reads shards beyond it.
-    pub shards: u32,
+    /// Partitions of a new table's outbox, 1 to 64; each is relayed on its own. A table keeps the number of its first
+    /// use: another one is ignored and logged. Default: 1 on SQLite, whose file belongs to one process, else 4.
+    pub shards: Option<u32>,
     /// Rows read at once, 1 to 1,000. Default 512.
     pub page: u32,
     /// Rows of a shard that are published and not yet settled, at most. Default 2,048.
@@ -36,7 +38,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            shards: 4,
+            shards: None,
             page: 512,
             in_flight: 2_048,
             in_flight_per_key: 64,
@@ -53,7 +55,7 @@ impl Default for Options {
 impl Options {
     /// The same with every number inside its limits.
     pub(crate) fn bounded(mut self) -> Self {
-        self.shards = self.shards.clamp(1, 64);
+        self.shards = self.shards.map(|shards| shards.clamp(1, SHARDS_MAX));
         self.page = self.page.clamp(1, 1_000);
         self.in_flight = self.in_flight.clamp(1, 100_000);
         self.in_flight_per_key = self.in_flight_per_key.clamp(1, self.in_flight);

@@ -86,7 +86,7 @@ async fn a_page_read_before_a_key_landed_publishes_none_of_its_rows_again() {
     let store = Held::new(world.publisher.store());
     let watched = Store::on(Arc::clone(&store) as Arc<dyn Backend>, "held", world.clock.clone());
     // No sweep of its own: each read below is one that the test asked for.
-    let options = Options { shards: 1, sweep_interval: SOON * 10, ..Options::default() };
+    let options = Options { shards: Some(1), sweep_interval: SOON * 10, ..Options::default() };
     let publisher = outbox("presence", &watched, &world.bus, &world.clock, options);
 
     // The key is in the air: published, its confirmation held back.
@@ -128,7 +128,7 @@ async fn rows_committed_behind_an_old_page_are_not_forgotten() {
     let consumer = Running::consumer(&world.listener, &EVERY, Scribe::new(world.listener.store()));
     let store = Held::new(world.publisher.store());
     let watched = Store::on(Arc::clone(&store) as Arc<dyn Backend>, "held", world.clock.clone());
-    let options = Options { shards: 1, sweep_interval: SOON * 10, ..Options::default() };
+    let options = Options { shards: Some(1), sweep_interval: SOON * 10, ..Options::default() };
     let publisher = outbox("presence", &watched, &world.bus, &world.clock, options.clone());
 
     wire.hold(true);
