@@ -16,7 +16,8 @@ pub struct Options {
     pub page: u32,
     /// Rows of a shard that are published and not yet settled, at most. Default 2,048.
     pub in_flight: usize,
-    /// Rows of one key in that window, at most, so that a slow key leaves room for the others. Default 64.
+    /// Rows of one key in that window, at most, so that a slow key leaves room for the others; a quarter of the window
+    /// where the broker takes batches whole and so no key is slower than another. Default 64.
     pub in_flight_per_key: usize,
     /// How long a shard's lease lasts; another process takes over a dead one's shard after it. Default 5 s.
     pub lease: Duration,

@@ -55,6 +55,8 @@ pub(crate) struct Shard {
     settled: Vec<Row>,
     deleting: FuturesUnordered<BoxFuture<'static, Deleted>>,
     deletes_max: usize,
+    /// Rows of one key in the air, at most.
+    per_key_max: usize,
     /// Keys that wait after a failure.
     rests: HashMap<RowKey, Rest>,
     /// The whole shard waits after a failure, or for another's lease.
@@ -81,6 +83,9 @@ impl Shard {
         );
         // SQLite joins deletes into one durable commit; elsewhere deletes that check one lease item contend for it.
         let deletes_max = if core.store.backend_name() == "sqlite" { 8 } else { 1 };
+        // A broker that takes batches whole confirms one key like another: none of them can be the slow one.
+        let share = if core.bus.capabilities().atomic_batch { core.options.in_flight / 4 } else { 0 };
+        let per_key_max = core.options.in_flight_per_key.max(share);
         Self {
             number,
             lease: Arc::new(Mutex::new(lease)),
@@ -96,6 +101,7 @@ impl Shard {
             settled: Vec::new(),
             deleting: FuturesUnordered::new(),
             deletes_max,
+            per_key_max,
             rests: HashMap::new(),
             pause: Rest::default(),
             next_sweep_ms: core.clock.now_ms().saturating_add(millis(core.options.sweep_interval)),
@@ -218,7 +224,7 @@ impl Shard {
         let busy = |key: &str| {
             flights.contains_key(key) || landed.contains(key) || rests.get(key).is_some_and(|rest| rest.until_ms > 0)
         };
-        let chosen = self.scan.choose(page, room, options.in_flight_per_key, busy);
+        let chosen = self.scan.choose(page, room, self.per_key_max, busy);
         for key in &chosen.passed_over {
             if let Some(flight) = self.flights.get_mut(key.as_str()) {
                 flight.more = true;
@@ -247,17 +253,22 @@ impl Shard {
             }
         }
         if !batch.is_empty() {
-            self.send(rows, batch);
+            self.send(rows, batch, &chosen.cut);
         }
     }
 
-    fn send(&mut self, rows: Vec<(RowKey, Item)>, batch: Vec<bus::Envelope>) {
+    fn send(&mut self, rows: Vec<(RowKey, Item)>, batch: Vec<bus::Envelope>, cut: &[String]) {
         let sends = self.core.bus.publisher().publish(batch);
         debug_assert_eq!(sends.len(), rows.len(), "one future per envelope");
         for ((key, item), send) in rows.into_iter().zip(sends) {
             let index = self.flights.entry(Arc::clone(&key)).or_default().add(item.key);
             self.unsettled += 1;
             self.sending.push(send.map(move |result| (key, index, result)).boxed());
+        }
+        for key in cut {
+            if let Some(flight) = self.flights.get_mut(key.as_str()) {
+                flight.more = true;
+            }
         }
         while let Some(Some(sent)) = self.sending.next().now_or_never() {
             self.on_sent(sent);
