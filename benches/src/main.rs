@@ -28,6 +28,9 @@ struct Arguments {
     /// Writes the rows as JSON to this file; without a file to standard output.
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     json: Option<PathBuf>,
+    /// Runs this side alone, for a profiler; there is no ratio then.
+    #[arg(long)]
+    only: Option<rounds::Side>,
 }
 
 const BENCHES: [&str; 4] = ["envelope", "relay", "consume", "latency"];
@@ -37,6 +40,9 @@ async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     if let Some(unknown) = arguments.names.iter().find(|name| !BENCHES.contains(&name.as_str())) {
         bail!("there is no bench `{unknown}`; there are {}", BENCHES.join(", "));
+    }
+    if let Some(side) = arguments.only {
+        let _ = rounds::ONLY.set(side);
     }
     let clock = Clock::system();
     let mut report = Report::new(arguments.json);

@@ -28,7 +28,7 @@ mod worker;
 pub use consume::{Consumer, consume};
 pub use dead::{DeadLetters, Letters, Redrive, RedriveKey, Selection};
 pub use letter::{DeadLetter, Reason};
-pub use options::{ConsumeOptions, Options, RetryBudget, Step};
+pub use options::{ConsumeOptions, Options, Publishing, RetryBudget, Step};
 pub use outbox::{Outbox, RelayError};
 pub use policy::{Effects, Failure, Order, RetryPolicy, Subscription};
 pub use unit::Unit;

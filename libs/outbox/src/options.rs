@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::Envelope;
+use bus::{Envelope, Trail};
 
 use crate::layout::SHARDS_MAX;
 
@@ -32,6 +32,9 @@ pub struct Options {
     /// running ones of one name would take them from each other (safe but slow). Default: `local` on SQLite, whose file
     /// belongs to one process, else a random name.
     pub owner: Option<String>,
+    /// Makes the span of a publish that holds facts of sampled traces; it lasts until the broker has answered for all of
+    /// them. Default `None`: no span.
+    pub make_publish_span: Option<fn(&Publishing<'_>) -> tracing::Span>,
     /// Called at each [`Step`], for crash tests that must stop a process there. `None` in production.
     pub on_step: Option<Arc<dyn Fn(Step) + Send + Sync>>,
 }
@@ -48,6 +51,7 @@ impl Default for Options {
             retry: (Duration::from_millis(100), Duration::from_secs(5)),
             drain: Duration::from_secs(2),
             owner: None,
+            make_publish_span: None,
             on_step: None,
         }
     }
@@ -72,6 +76,17 @@ impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options").field("shards", &self.shards).field("owner", &self.owner).finish_non_exhaustive()
     }
+}
+
+/// Facts that go to the broker together.
+#[derive(Clone, Copy, Debug)]
+pub struct Publishing<'a> {
+    /// The bus: `nats`, `sqs` or `embedded`.
+    pub bus: &'static str,
+    /// How many there are.
+    pub facts: usize,
+    /// Where the sampled ones among them come from: each trace's place once, at least one and at most 128.
+    pub traces: &'a [&'a Trail],
 }
 
 /// A point where a process may die; crash tests kill it there and then look whether every effect happened once.

@@ -9,6 +9,7 @@
 mod delete;
 mod flight;
 mod pause;
+mod publishing;
 mod scan;
 
 use std::collections::{HashMap, HashSet};
@@ -258,12 +259,20 @@ impl Shard {
     }
 
     fn send(&mut self, rows: Vec<(RowKey, Item)>, batch: Vec<bus::Envelope>, cut: &[String]) {
-        let sends = self.core.bus.publisher().publish(batch);
+        let span = publishing::span(&self.core, &batch);
+        let sends = span.in_scope(|| self.core.bus.publisher().publish(batch));
         debug_assert_eq!(sends.len(), rows.len(), "one future per envelope");
         for ((key, item), send) in rows.into_iter().zip(sends) {
             let index = self.flights.entry(Arc::clone(&key)).or_default().add(item.key);
             self.unsettled += 1;
-            self.sending.push(send.map(move |result| (key, index, result)).boxed());
+            let span = span.clone();
+            let sent = send.map(move |result| {
+                if result.is_err() {
+                    span.record("otel.status_code", "ERROR");
+                }
+                (key, index, result)
+            });
+            self.sending.push(sent.boxed());
         }
         for key in cut {
             if let Some(flight) = self.flights.get_mut(key.as_str()) {

@@ -284,13 +284,6 @@ fn closed() -> BusError {
 }
 
 pub(super) fn publish(events: &Arc<Events>, batch: Vec<Envelope>) -> Vec<BoxFuture<'static, Result<(), BusError>>> {
-    let span = tracing::debug_span!(
-        "publish",
-        messaging.system = "synapse.embedded",
-        messaging.operation.type = "send",
-        messaging.batch.message_count = batch.len()
-    );
-    let _entered = span.enter();
     let mut failed: HashSet<String> = HashSet::new();
     let mut results = Vec::with_capacity(batch.len());
     for envelope in batch {

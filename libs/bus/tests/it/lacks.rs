@@ -44,8 +44,10 @@ async fn stored_of_an_unfinished_batch(h: &Harness) -> u64 {
 async fn nats_2_15_1_stores_a_batch_whole() {
     let h = Harness::start(Kind::Nats(NatsVersion::V2_15_1)).await;
     assert!(h.bus.capabilities().atomic_batch);
+    all_ok(&h.publish((1..=10).flat_map(|n| ["a", "b"].map(|key| event(key, n))).collect()).await.unwrap());
+    assert_eq!(batched(&h, 20).await, 20, "events of keys that have several waiting go together");
     all_ok(&h.publish((0..20).map(|key| event(&format!("k{key}"), 1)).collect()).await.unwrap());
-    assert_eq!(batched(&h, 20).await, 20, "the bus uses batches");
+    assert_eq!(batched(&h, 40).await, 20, "others by themselves");
     assert_eq!(stored_of_an_unfinished_batch(&h).await, 0, "of an unfinished one nothing is stored");
 }
 
@@ -53,7 +55,7 @@ async fn nats_2_15_1_stores_a_batch_whole() {
 async fn nats_2_9_10_has_no_batches_and_the_bus_makes_none() {
     let h = Harness::start(Kind::Nats(NatsVersion::V2_9_10)).await;
     assert!(!h.bus.capabilities().atomic_batch);
-    all_ok(&h.publish((0..20).map(|key| event(&format!("k{key}"), 1)).collect()).await.unwrap());
+    all_ok(&h.publish((1..=10).flat_map(|n| ["a", "b"].map(|key| event(key, n))).collect()).await.unwrap());
     assert_eq!(batched(&h, 20).await, 0);
     assert_eq!(stored_of_an_unfinished_batch(&h).await, 3, "this server ignores what it does not know");
 }
