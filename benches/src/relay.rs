@@ -237,9 +237,13 @@ impl Backend for Watched {
     }
 
     async fn transact(&self, actions: Vec<Action>) -> Result<(), StoreError> {
+        self.store.transact(actions).await
+    }
+
+    async fn transact_unsynced(&self, actions: Vec<Action>) -> Result<(), StoreError> {
         let deletes = actions.iter().filter(|action| matches!(action, Action::Delete { .. }));
         let deletes: Vec<String> = deletes.map(|action| action.key().sort.clone()).collect();
-        self.store.transact(actions).await?;
+        self.store.transact_unsynced(actions).await?;
         if !deletes.is_empty() && self.deleted(deletes) == ROWS {
             self.drained.notify_one();
         }

@@ -33,3 +33,7 @@ pub use platform_config::{BusTarget, PLATFORM, PLATFORM_DEFAULTS, PlatformConfig
 pub use proof_book::{PROOF_SUBSCRIPTIONS, ProofBook};
 pub use rejection::{Rejection, answer, expect_reply};
 pub use run::{load, run};
+
+/// Of every program that links this crate, so of each service's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

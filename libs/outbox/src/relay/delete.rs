@@ -24,7 +24,8 @@ impl Shard {
             let store = self.core.store.clone();
             self.deleting.push(
                 async move {
-                    let result = store.transact(actions).await;
+                    // Should a power cut bring rows back, they are published again and the inboxes drop them.
+                    let result = store.transact_unsynced(actions).await;
                     (rows, result)
                 }
                 .boxed(),

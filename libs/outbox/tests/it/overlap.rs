@@ -69,8 +69,12 @@ impl Backend for Held {
     }
 
     async fn transact(&self, actions: Vec<Action>) -> Result<(), StoreError> {
+        self.store.transact(actions).await
+    }
+
+    async fn transact_unsynced(&self, actions: Vec<Action>) -> Result<(), StoreError> {
         let deletes = actions.iter().filter(|action| matches!(action, Action::Delete { .. })).count();
-        self.store.transact(actions).await?;
+        self.store.transact_unsynced(actions).await?;
         // Whoever waits for this is told in the very same step, before anything else reaches it.
         self.deleted.fetch_add(deletes, Ordering::SeqCst);
         Ok(())
