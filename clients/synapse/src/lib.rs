@@ -3,6 +3,7 @@
 
 mod admin;
 mod api;
+pub mod conformance;
 pub mod dead_letters;
 pub mod demo;
 pub mod tunnel;
