@@ -8,7 +8,6 @@ mod bless;
 mod check;
 mod dev;
 mod fleet;
-mod gate;
 mod generate;
 mod process;
 mod stopwatch;

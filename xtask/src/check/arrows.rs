@@ -12,6 +12,8 @@ use super::Finding;
 const MAY_DEPEND: &[(&str, &[&[&str]])] = &[
     ("clock", &[]),
     ("contracts", &[]),
+    // Only its tests, which generate instances of every contract.
+    ("contract-gate", &[&["contracts"]]),
     ("bus", &[BASE]),
     ("store", &[BASE]),
     ("auth", &[BASE]),
@@ -25,10 +27,11 @@ const MAY_DEPEND: &[(&str, &[&[&str]])] = &[
     ("webhook", &[BASE, BACKENDS, KIT]),
     ("synapsed", &[BASE, BACKENDS, KIT, SERVICES, CLIENTS, &["stripe-emulator"]]),
     ("peer", &[BASE]),
-    ("synapse", &[BASE, &["peer"]]),
+    // `synapse contract` listens to the bus itself and compares contract sets (ADR 0030).
+    ("synapse", &[BASE, &["bus", "contract-gate", "peer"]]),
     ("stripe-emulator", &[&["clock"]]),
     ("testkit", &[BASE]),
-    ("xtask", &[BASE, &["testkit"]]),
+    ("xtask", &[BASE, &["contract-gate", "testkit"]]),
     ("benches", &[BASE, BACKENDS, &["outbox", "testkit"]]),
 ];
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::history::{History, Record};
 use super::{GOLDEN, file, name, pretty};
 use crate::bless::Generated;
-use crate::gate::{Subject, crosscheck, judge};
+use contract_gate::{Subject, crosscheck, judge};
 
 /// Instances that the cross-check reads in each direction, per revision.
 const INSTANCES: u64 = 64;
