@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::observe::{Observation, Observe};
 use crate::ring::Ring;
 use crate::{BusError, BusErrorKind, Envelope};
 
@@ -77,6 +78,13 @@ pub trait Backend: Send + Sync + 'static {
         group: Option<&str>,
         buffer: usize,
     ) -> Result<Signals, BusError>;
+
+    /// Looks on without taking part: nobody gets less for it, and nothing stays behind.
+    async fn observe(&self, options: Observe) -> Result<Observation, BusError> {
+        let _ = options;
+        let detail = format!("{}: nobody can look on here", self.capabilities().name);
+        Err(BusError::new(BusErrorKind::Unfit, detail))
+    }
 
     /// Whether the broker can be reached right now.
     fn is_connected(&self) -> bool;

@@ -12,6 +12,7 @@ use super::EmbeddedOptions;
 use super::group::{Group, Item, Out};
 use crate::backend::{Deliveries, Delivery, Settle, Subscribe};
 use crate::meter::Published;
+use crate::observe::{Observe, Observed, Watchers};
 use crate::{BusError, BusErrorKind, Envelope, wire};
 
 pub(super) struct Events {
@@ -25,6 +26,7 @@ pub(super) struct Events {
     draining: CancellationToken,
     closed: CancellationToken,
     published: Published,
+    watchers: Arc<Watchers>,
 }
 
 #[derive(Default)]
@@ -47,7 +49,7 @@ struct Tracked {
 }
 
 impl Events {
-    pub(super) fn new(options: EmbeddedOptions, clock: Clock) -> Self {
+    pub(super) fn new(options: EmbeddedOptions, clock: Clock, watchers: Arc<Watchers>) -> Self {
         Self {
             options,
             clock,
@@ -57,6 +59,7 @@ impl Events {
             draining: CancellationToken::new(),
             closed: CancellationToken::new(),
             published: Published::new("embedded"),
+            watchers,
         }
     }
 
@@ -109,6 +112,7 @@ impl Events {
         let mut left = self.options.routes(&envelope.kind);
         left.extend(state.groups.iter().filter(|(_, group)| group.reads(&envelope.kind)).map(|(name, _)| name.clone()));
         if left.is_empty() {
+            self.show(&envelope);
             return Ok(None);
         }
         let full = left.iter().find(|service| {
@@ -118,6 +122,7 @@ impl Events {
             let most = self.options.queue_capacity;
             return Err(BusError::new(BusErrorKind::Full, format!("{most} events wait for {service} already")));
         }
+        self.show(&envelope);
         state.next += 1;
         let id = state.next;
         let envelope = Arc::new(envelope);
@@ -130,6 +135,14 @@ impl Events {
         state.known.insert(unique, id);
         state.tracked.insert(id, Tracked { envelope, left, waiters: vec![sender] });
         Ok(Some((id, receiver)))
+    }
+
+    /// Shows an event to those who look on.
+    fn show(&self, envelope: &Envelope) {
+        let wants = |options: Observe| options.events;
+        if self.watchers.any(wants) {
+            self.watchers.show(wants, &Observed::Event(Ok(envelope.clone())));
+        }
     }
 
     /// Which services an event still waits for.
