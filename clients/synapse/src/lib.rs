@@ -2,6 +2,7 @@
 //! interfaces, as a customer would.
 
 mod api;
+pub mod contract;
 pub mod dead_letters;
 pub mod demo;
 

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use synapse::dead_letters;
 use synapse::demo::{self, Reporter, Target};
+use synapse::{contract, dead_letters};
 
 /// Talk to a Synapse-D installation.
 #[derive(Parser)]
@@ -18,6 +18,8 @@ struct Arguments {
 enum Command {
     /// Run the whole main job against a running development system.
     Demo(DemoArguments),
+    /// Hold a running system, its traffic or a set of contracts against the contracts.
+    Contract(contract::Arguments),
     /// What a service could not handle: list, show, redrive, drop.
     DeadLetters(dead_letters::Arguments),
 }
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         runtime.block_on(async {
             match Arguments::parse().command {
                 Command::Demo(arguments) => Ok(run_demo(arguments).await),
+                Command::Contract(arguments) => Ok(contract::run(arguments).await),
                 Command::DeadLetters(arguments) => dead_letters::run(arguments).await.map(|()| ExitCode::SUCCESS),
             }
         })

@@ -225,6 +225,13 @@ pub struct Signals {
 }
 
 impl Signals {
+    /// Signals that come from elsewhere, at most `buffer` waiting; what feeds them says whether somebody still listens.
+    pub fn fed(buffer: usize) -> (impl Fn(Envelope) -> bool + Send + Sync + 'static, Self) {
+        let ring = Ring::new(buffer, metrics::Counter::noop());
+        let feed = Arc::clone(&ring);
+        (move |envelope| feed.push(envelope), Self { ring })
+    }
+
     /// The next signal; `None` once the bus is closed.
     pub async fn next(&mut self) -> Option<Envelope> {
         self.ring.next().await

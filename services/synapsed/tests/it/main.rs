@@ -3,6 +3,8 @@
 
 mod child;
 mod configuration;
+mod contracts;
+mod defects;
 mod demo;
 mod rotation;
 mod running;

@@ -60,7 +60,6 @@ async fn an_observer_sees_signals_with_their_address(h: &mut Harness) {
 }
 
 async fn a_slow_observer_misses_and_counts(h: &mut Harness) {
-    let options = Observe { buffer: 2, ..Observe::everything(2) };
     let other = h.process().await;
     let observation = other.observe(Observe::everything(2)).await.unwrap();
     for number in 0..10 {
