@@ -234,6 +234,7 @@ impl Run<'_> {
         let Some(heard) = heard else {
             let others: Vec<String> = self.ear.events().iter().filter(|heard| !heard.is_claimed).map(line).collect();
             let got = if others.is_empty() { "no event".to_owned() } else { format!("only {}", others.join(", ")) };
+            let got = short(&got, 600);
             let expected = format!("{kind} within {} ms", self.limits.patience.as_millis());
             self.book.note(&promise, name, Verdict::Broken(Offence::new(expected, got)));
             return None;

@@ -61,11 +61,12 @@ impl Interposer {
     }
 }
 
-/// The same message with another payload.
+/// The same message with another payload. One that is no object stays as it is.
 pub(crate) fn payload(mut envelope: Envelope, change: impl FnOnce(&mut Value)) -> Envelope {
-    let mut value: Value = serde_json::from_slice(&envelope.data).unwrap_or_default();
-    change(&mut value);
-    envelope.data = value.to_string().into();
+    if let Ok(mut value @ Value::Object(_)) = serde_json::from_slice(&envelope.data) {
+        change(&mut value);
+        envelope.data = value.to_string().into();
+    }
     envelope
 }
 

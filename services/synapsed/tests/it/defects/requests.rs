@@ -209,20 +209,14 @@ fn effects() -> Vec<Defect> {
             "whose a peer is is not looked at",
             CONNECT,
             "another user's peer is refused",
-            asked(CONNECT, |request| {
-                payload(request, |value| {
-                    if value.is_object() {
-                        value["user_id"] = json!("verify");
-                    }
-                })
-            }),
+            asked(CONNECT, |request| payload(request, |value| value["user_id"] = json!("verify"))),
         ),
         Defect::new(
             "it is answered and not done",
             "presence.peer_status_changed.v1",
             "it is told when a peer changes its status",
             asked(SET_STATUS, |request| {
-                // Asks for the status that is there; what comes back is dressed up below by nobody.
+                // Asks for the status that is there already.
                 payload(request, |value| {
                     if value["status"] == "away" && value["peer_id"] == "verify-alice" && value["generation"] == 2 {
                         value["status"] = json!("online");
@@ -267,7 +261,7 @@ fn of_money() -> Vec<Defect> {
             asked("subscription.create.v1", move |request| {
                 let number = counter.fetch_add(1, Ordering::Relaxed);
                 payload(request, |value| {
-                    if value["idempotency_key"] != "verify-refused" && value.is_object() {
+                    if value["idempotency_key"] != "verify-refused" {
                         value["idempotency_key"] = json!(format!("k-{number}"));
                     }
                 })
@@ -278,6 +272,9 @@ fn of_money() -> Vec<Defect> {
             let counter = AtomicU64::new(0);
             let publish = move |event: Envelope| {
                 let number = counter.fetch_add(1, Ordering::Relaxed);
+                if number == 0 {
+                    return event;
+                }
                 Envelope { id: format!("{}-{number}", event.id).parse().unwrap(), ..event }
             };
             Faults { publish: Box::new(publish), ..Faults::default() }
