@@ -48,8 +48,11 @@ enum Command {
     },
     /// Runs synapsed with its data in ./data; rebuilds and restarts it when a source changes. Ctrl-C ends both.
     Dev,
-    /// Runs the five services as separate processes on NATS, DynamoDB and SQS, and the demo against them.
+    /// Runs the five services as separate processes, the demo and the contract verification against them.
     Fleet {
+        /// What carries events.
+        #[arg(long, value_enum, default_value = "sqs")]
+        bus: fleet::Carrier,
         /// The demo's report as one JSON object.
         #[arg(long)]
         json: bool,
@@ -73,7 +76,7 @@ fn main() -> ExitCode {
         Command::Check => check::run(&root),
         Command::Bless { check } => bless::run(&root, check),
         Command::Dev => dev::run(&root),
-        Command::Fleet { json } => fleet::run(&root, json),
+        Command::Fleet { bus, json } => fleet::run(&root, bus, json),
         Command::Bench { names, json } => bench::run(&root, &names, json.as_deref()),
     };
     match done {

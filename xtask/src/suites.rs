@@ -11,7 +11,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
 
-use crate::fleet;
+use crate::fleet::{self, Carrier};
 use crate::stopwatch::Stopwatch;
 use crate::tools;
 
@@ -41,11 +41,15 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         name: "fleet",
-        about: "five processes on NATS, SQS and DynamoDB, the demo against them, a clean stop",
+        about: "five processes, events on NATS and on SQS: the demo, every contract, a clean stop",
         needs: fleet::NEEDS,
         run: |root| {
             let mut tally = Tally::default();
-            tally.record("the demo against five separate processes", fleet::run(root, false));
+            for (carrier, name) in [(Carrier::Nats, "NATS"), (Carrier::Sqs, "SQS")] {
+                let what = format!("demo and contracts of five separate processes, events on {name}");
+                tally.record(&what, fleet::run(root, carrier, false));
+            }
+            tally.record("contracts of one process that serves, by its public API alone", fleet::served(root));
             Ok(tally)
         },
     },

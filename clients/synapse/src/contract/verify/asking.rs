@@ -34,6 +34,8 @@ pub(super) struct Run<'a> {
     pub(super) services: &'a [String],
     pub(super) pace: Mutex<Duration>,
     pub(super) silences: Mutex<BTreeMap<String, u32>>,
+    /// Kinds that were waited for in vain, and how often.
+    pub(super) misses: Mutex<BTreeMap<String, u32>>,
     /// What has to be put in order at the end.
     pub(super) traces: Mutex<Traces>,
 }
@@ -216,6 +218,18 @@ impl Run<'_> {
         }
     }
 
+    /// How long to wait for a message of this kind: one that never comes is not waited for again and again.
+    fn patience_for(&self, kind: &str) -> Duration {
+        let misses = self.misses.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_lost = misses.get(kind).is_some_and(|count| *count >= MAX_SILENCES);
+        if is_lost { self.limits.quiet } else { self.limits.patience }
+    }
+
+    fn note_miss(&self, kind: &str) {
+        let mut misses = self.misses.lock().unwrap_or_else(PoisonError::into_inner);
+        *misses.entry(kind.to_owned()).or_default() += 1;
+    }
+
     /// Expects an event that `asked` caused; notes whether it came, and whether it carries on the trail.
     pub(super) async fn expect_event(
         &self,
@@ -230,8 +244,9 @@ impl Run<'_> {
             return None;
         }
         let matches = |envelope: &Envelope, payload: &Value| envelope.kind == kind && fits(payload);
-        let heard = self.ear.claim(Road::Event, &self.clock, self.limits.patience, matches).await;
+        let heard = self.ear.claim(Road::Event, &self.clock, self.patience_for(kind), matches).await;
         let Some(heard) = heard else {
+            self.note_miss(kind);
             let others: Vec<String> = self.ear.events().iter().filter(|heard| !heard.is_claimed).map(line).collect();
             let got = if others.is_empty() { "no event".to_owned() } else { format!("only {}", others.join(", ")) };
             let got = short(&got, 600);
@@ -250,7 +265,10 @@ impl Run<'_> {
     pub(super) async fn expect_signal(&self, kind: &str, name: &str, fits: impl Fn(&Value) -> bool) -> Option<Heard> {
         let promise = signal(kind);
         let matches = |envelope: &Envelope, payload: &Value| envelope.kind == kind && fits(payload);
-        let heard = self.ear.claim(Road::Signal, &self.clock, self.limits.patience, matches).await;
+        let heard = self.ear.claim(Road::Signal, &self.clock, self.patience_for(kind), matches).await;
+        if heard.is_none() {
+            self.note_miss(kind);
+        }
         let verdict = match &heard {
             Some(_) => Verdict::Held,
             None => {

@@ -171,6 +171,7 @@ pub async fn run(
                 services: &target.services,
                 pace: Mutex::default(),
                 silences: Mutex::new(BTreeMap::new()),
+                misses: Mutex::new(BTreeMap::new()),
                 traces: Mutex::new(Traces::default()),
             })
         }
