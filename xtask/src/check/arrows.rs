@@ -27,7 +27,8 @@ const MAY_DEPEND: &[(&str, &[&[&str]])] = &[
     ("peer", &[BASE]),
     ("synapse", &[BASE, &["peer"]]),
     ("stripe-emulator", &[&["clock"]]),
-    ("testkit", &[BASE]),
+    // Behind its feature `contract`, for suites that drive a service over its bus.
+    ("testkit", &[BASE, &["bus"]]),
     ("xtask", &[BASE, &["testkit"]]),
     ("benches", &[BASE, BACKENDS, &["outbox", "testkit"]]),
 ];

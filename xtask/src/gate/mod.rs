@@ -19,7 +19,7 @@ mod rule;
 mod shape;
 
 pub(crate) use crosscheck::{Subject, crosscheck};
-pub(crate) use rule::{Direction, Violation};
+pub(crate) use rule::{Direction, Rule, Violation};
 
 use serde_json::Value;
 

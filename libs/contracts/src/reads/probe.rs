@@ -71,7 +71,8 @@ impl Probe<'_> {
             Value::Object(fields) => {
                 let like = fields.values().next().cloned().unwrap_or_else(|| json!("text"));
                 let stranger = self.with(at, |object| object[STRANGER] = like);
-                let is_map = self.differs(stranger.as_ref());
+                // A refusal is no map: variants by a field of their own, or strangers denied.
+                let is_map = stranger.is_some() && self.differs(stranger.as_ref());
                 let mut read = is_map;
                 for name in fields.keys() {
                     let inner = if is_map { "*" } else { name };
