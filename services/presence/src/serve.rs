@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use contracts::{Class, Contract};
 use contracts::signals::EVERYBODY;
 use contracts::signals::presence::HeartbeatV1;
+use contracts::{Class, Contract};
 
 use crate::commands::{connect, disconnect, heartbeat, queries, set_status};
 use crate::{NAME, Presence};

@@ -14,7 +14,13 @@ use super::topology::Subscription;
 ///
 /// # Errors
 /// An event's own sample has no aggregate: its type and its samples disagree.
-pub(super) fn facts(text: &mut String, entry: &Entry, entries: &[Entry], sample: &Value, told: &Told<'_>) -> Result<()> {
+pub(super) fn facts(
+    text: &mut String,
+    entry: &Entry,
+    entries: &[Entry],
+    sample: &Value,
+    told: &Told<'_>,
+) -> Result<()> {
     let (owner, word, major) = split_kind(entry.kind)?;
     writeln!(text, "- Owner: `{owner}`")?;
     writeln!(text, "- Delivery: {}", delivery(entry.class))?;
@@ -65,7 +71,8 @@ pub(super) fn readers(text: &mut String, class: Class, kind: &str, told: &Told<'
     let today = told.readers.of_message(&name).into_iter().filter(|(who, _)| !who.contains(' '));
     let mut lines = Vec::new();
     for (who, fields) in today {
-        let policy = told.topology.rows.iter().find(|row| class == Class::Event && row.service == who && row.kind == kind);
+        let policy =
+            told.topology.rows.iter().find(|row| class == Class::Event && row.service == who && row.kind == kind);
         lines.push(format!("  - `{who}`: {}{}", names(fields), policy.map(words).unwrap_or_default()));
     }
     if lines.is_empty() {

@@ -21,12 +21,7 @@ const INSTANCES: u64 = 64;
 /// # Errors
 /// A breaking change, a kind removed too early, or a verdict that real parsers contradict: all of them at once, each
 /// with its kind, JSON path, rule and what to do.
-pub(super) fn goldens(
-    entries: &[Entry],
-    history: &History,
-    readers: &Readers,
-    today: Date,
-) -> Result<Vec<Generated>> {
+pub(super) fn goldens(entries: &[Entry], history: &History, readers: &Readers, today: Date) -> Result<Vec<Generated>> {
     let mut files = Vec::new();
     let mut refusals = Vec::new();
     let mut names = BTreeSet::new();

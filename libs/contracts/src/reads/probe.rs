@@ -124,10 +124,13 @@ impl Probe<'_> {
         };
         let read = match &value {
             Value::Bool(flag) => changed(self, json!(!flag)),
-            Value::Number(number) => changed(self, match number.as_u64() {
-                Some(whole) => json!(whole ^ 1),
-                None => json!(number.as_f64().unwrap_or_default() + 1.0),
-            }),
+            Value::Number(number) => changed(
+                self,
+                match number.as_u64() {
+                    Some(whole) => json!(whole ^ 1),
+                    None => json!(number.as_f64().unwrap_or_default() + 1.0),
+                },
+            ),
             Value::Null => changed(self, json!("text")) || changed(self, json!(7)),
             Value::String(text) => self.text(at, text, &mut field),
             Value::Array(_) | Value::Object(_) => self.inside(at, path),
@@ -222,7 +225,9 @@ mod tests {
     #[serde(tag = "type", rename_all = "snake_case")]
     #[allow(dead_code)]
     enum Tagged {
-        Offer { sdp: String },
+        Offer {
+            sdp: String,
+        },
         Bye,
         #[serde(other)]
         Unknown,

@@ -50,7 +50,8 @@ pub fn golden_samples(class: Class, kind: &str) -> Vec<Value> {
 /// The newest golden schema of a message; the type's own where none is committed yet.
 pub(super) fn schema(class: Class, kind: &str) -> Value {
     let folder = folder(&message_name(class, kind));
-    let newest = (1..).map(|number| folder.join(format!("schema.{number}.json"))).take_while(|path| path.exists()).last();
+    let newest =
+        (1..).map(|number| folder.join(format!("schema.{number}.json"))).take_while(|path| path.exists()).last();
     newest.map_or_else(|| (entry(class, kind).schema)().to_value(), |path| json(&path))
 }
 

@@ -60,7 +60,12 @@ impl Place {
     ///
     /// # Panics
     /// When the server does not take the connection.
-    pub async fn bus(&mut self, routes: BTreeMap<String, Vec<String>>, clock: &Clock, hand: Option<&ManualClock>) -> Bus {
+    pub async fn bus(
+        &mut self,
+        routes: BTreeMap<String, Vec<String>>,
+        clock: &Clock,
+        hand: Option<&ManualClock>,
+    ) -> Bus {
         match &self.nats {
             None => {
                 Bus::embedded(EmbeddedOptions { routes: Some(routes), ..EmbeddedOptions::default() }, clock.clone())

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use bus::Bus;
 use bytes::Bytes;
 use clock::Clock;
-use contracts::reads::{Reads, Recording, message_name};
 use contracts::Class;
+use contracts::reads::{Reads, Recording, message_name};
 use serde_json::Value;
 
 use super::goldens::{golden_samples, owned};

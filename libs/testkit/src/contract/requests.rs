@@ -157,7 +157,12 @@ impl<'a> Requests<'a> {
     ///
     /// # Panics
     /// When something changed.
-    pub async fn one_effect<R: Request, S: PartialEq + Debug>(&mut self, ask: &R, state: impl AsyncFn() -> S, why: &str) {
+    pub async fn one_effect<R: Request, S: PartialEq + Debug>(
+        &mut self,
+        ask: &R,
+        state: impl AsyncFn() -> S,
+        why: &str,
+    ) {
         assert!(!why.is_empty(), "say how the answers differ");
         self.ask(ask).await;
         let after = state().await;

@@ -2,7 +2,9 @@
 
 use bus::Trail;
 use contracts::Contract;
-use contracts::events::presence::{OfflineReason, PeerStatus, PeerStatusChangedV1, PeerWentOfflineV1, PeerWentOnlineV1};
+use contracts::events::presence::{
+    OfflineReason, PeerStatus, PeerStatusChangedV1, PeerWentOfflineV1, PeerWentOnlineV1,
+};
 use contracts::requests::presence::{DisconnectV1, SetStatusV1};
 use testkit::contract::{Events, On};
 

@@ -275,7 +275,11 @@ impl World {
     /// Every fact told until now, once all are told.
     pub(crate) async fn facts(&self) -> Vec<SignalingEvent> {
         self.relayed().await;
-        self.observer.seen().iter().map(|fact| SignalingEvent::decode(&fact.kind, &fact.data).unwrap().unwrap()).collect()
+        self.observer
+            .seen()
+            .iter()
+            .map(|fact| SignalingEvent::decode(&fact.kind, &fact.data).unwrap().unwrap())
+            .collect()
     }
 }
 

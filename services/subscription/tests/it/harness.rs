@@ -174,11 +174,7 @@ impl Running {
         request: &R,
     ) -> Answer<R::Reply, R::Refusal> {
         let sender = Sender::new("gateway", self.platform.clock.clone(), self.platform.entropy.clone());
-        self.platform
-            .bus
-            .ask(&sender, &tenant.parse().unwrap(), trail, request, Duration::from_secs(60))
-            .await
-            .unwrap()
+        self.platform.bus.ask(&sender, &tenant.parse().unwrap(), trail, request, Duration::from_secs(60)).await.unwrap()
     }
 
     pub(crate) async fn create(&self, ask: &CreateV1) -> Result<SubscriptionView, CreateRefusal> {

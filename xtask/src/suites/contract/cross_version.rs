@@ -36,7 +36,9 @@ pub(super) fn run(root: &Path, release: &Release) -> Result<()> {
 fn messages(root: &Path) -> Result<Vec<(String, Value)>> {
     let mut messages = samples();
     let folder = target_folder(root)?.join("tmp/captured");
-    for file in fs::read_dir(&folder).context("no service's suite captured an event: run `cargo xtask test contract`")? {
+    for file in
+        fs::read_dir(&folder).context("no service's suite captured an event: run `cargo xtask test contract`")?
+    {
         let path = file?.path();
         if path.extension().is_none_or(|found| found != "json") {
             continue;
@@ -59,10 +61,8 @@ fn samples() -> Vec<(String, Value)> {
 fn broken(release: &Release, messages: &[(String, Value)], verdicts: &[Verdict]) -> Vec<String> {
     let readers =
         Readers::from_list(release.reads.iter().map(|reads| (reads.service.clone(), reads.clone())).collect());
-    let today: BTreeMap<String, Value> = catalogue()
-        .iter()
-        .map(|entry| (message_name(entry.class, entry.kind), (entry.schema)().to_value()))
-        .collect();
+    let today: BTreeMap<String, Value> =
+        catalogue().iter().map(|entry| (message_name(entry.class, entry.kind), (entry.schema)().to_value())).collect();
     let mut broken = Vec::new();
     for ((message, payload), verdict) in messages.iter().zip(verdicts) {
         let Some(error) = &verdict.error else { continue };
@@ -106,7 +106,10 @@ mod tests {
         };
         let release = Release { reads: vec![reads], ..release };
         let caught = broken(&release, &messages, &verdicts);
-        assert!(!caught.is_empty() && caught.iter().all(|line| line.contains(lost) && line.contains("who")), "{caught:?}");
+        assert!(
+            !caught.is_empty() && caught.iter().all(|line| line.contains(lost) && line.contains("who")),
+            "{caught:?}"
+        );
         let unread = Release { reads: Vec::new(), ..release };
         assert!(broken(&unread, &messages, &verdicts).is_empty(), "nobody read it");
     }
