@@ -6,6 +6,7 @@
 mod bench;
 mod bless;
 mod check;
+mod contract;
 mod dev;
 mod fleet;
 mod generate;
@@ -40,12 +41,18 @@ enum Command {
     },
     /// Enforces crate arrows, file and function sizes, banned names and calls.
     Check,
-    /// Regenerates schemas, documents, types and topology from the code.
+    /// Regenerates what services read, schemas, documents, types and topology from the code.
     Bless {
         /// Writes nothing; fails when a committed file differs from what the code generates.
         #[arg(long)]
         check: bool,
+        /// Does not ask the services' suites what they read: quick, for changes that touch no reader.
+        #[arg(long)]
+        keep_reads: bool,
     },
+    /// What services read, and the baselines of releases.
+    #[command(subcommand)]
+    Contract(contract::Command),
     /// Runs synapsed with its data in ./data; rebuilds and restarts it when a source changes. Ctrl-C ends both.
     Dev,
     /// Runs the five services as separate processes, the demo and the contract verification against them.
@@ -74,7 +81,8 @@ fn main() -> ExitCode {
         Command::Tools { names } => tools::fetch(&root, &names.iter().map(String::as_str).collect::<Vec<_>>()),
         Command::Test { names } => suites::run(&root, &names),
         Command::Check => check::run(&root),
-        Command::Bless { check } => bless::run(&root, check),
+        Command::Bless { check, keep_reads } => bless(&root, check, keep_reads),
+        Command::Contract(command) => contract::run(&root, command),
         Command::Dev => dev::run(&root),
         Command::Fleet { bus, json } => fleet::run(&root, bus, json),
         Command::Bench { names, json } => bench::run(&root, &names, json.as_deref()),
@@ -86,6 +94,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+// What services read comes first: it decides which changes break somebody. With `--check` their own suites compare it.
+fn bless(root: &Path, check: bool, keep_reads: bool) -> anyhow::Result<()> {
+    if !check && !keep_reads {
+        contract::record(root)?;
+    }
+    bless::run(root, check)
 }
 
 /// The workspace this binary was built in: xtask is only ever run from its own clone.

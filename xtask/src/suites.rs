@@ -35,8 +35,8 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         name: "contract",
-        about: "goldens, the compatibility gate, generated files, AsyncAPI by its official parser",
-        needs: &["npm"],
+        about: "goldens, the gate, what services promise and read on every bus, earlier releases, generated files",
+        needs: &["npm", "nats-2.15.1"],
         run: contract::run,
     },
     Suite {

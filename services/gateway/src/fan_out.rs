@@ -11,12 +11,12 @@ use contracts::signals::EVERYBODY;
 use contracts::signals::gateway::EntitlementLostV1;
 use contracts::signals::presence::{ChangedV1, HeartbeatPeer, HeartbeatV1};
 use contracts::signals::signaling::DeliverV1;
-use contracts::{Contract, TenantId};
+use contracts::{Class, Contract, TenantId};
 use serde::de::DeserializeOwned;
 
-use crate::Gateway;
 use crate::registry::Entry;
 use crate::socket::{SILENT, TAKEN_OVER};
+use crate::{Gateway, NAME};
 
 /// Signals that wait in this process; beyond that the oldest are dropped and counted.
 const SIGNAL_BUFFER: usize = 10_000;
@@ -77,7 +77,7 @@ async fn listen<S: Contract + DeserializeOwned>(
     let gateway = Arc::clone(gateway);
     gateway.platform.lifecycle.clone().spawn(format!("gateway.listen.{}", S::KIND), async move {
         while let Some(Some(envelope)) = stop.run_until_cancelled(signals.next()).await {
-            match serde_json::from_slice(&envelope.data) {
+            match contracts::read(NAME, Class::Signal, S::KIND, &envelope.data) {
                 Ok(signal) => deliver(&gateway, &envelope.tenant, signal),
                 Err(error) => tracing::warn!(kind = S::KIND, %error, "a signal breaks its contract"),
             }

@@ -30,7 +30,8 @@ const MAY_DEPEND: &[(&str, &[&[&str]])] = &[
     // `synapse contract` listens to the bus itself and compares contract sets (ADR 0030).
     ("synapse", &[BASE, &["bus", "contract-gate", "peer"]]),
     ("stripe-emulator", &[&["clock"]]),
-    ("testkit", &[BASE]),
+    // Behind its feature `contract`, for suites that drive a service over its bus.
+    ("testkit", &[BASE, &["bus"]]),
     ("xtask", &[BASE, &["contract-gate", "testkit"]]),
     ("benches", &[BASE, BACKENDS, &["outbox", "testkit"]]),
 ];

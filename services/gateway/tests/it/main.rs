@@ -2,6 +2,8 @@
 
 mod client;
 mod closing;
+#[path = "../contract/mod.rs"]
+mod contract;
 mod doubles;
 mod fan_out;
 mod frames;

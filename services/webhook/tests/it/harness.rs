@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use service::config::{Secret, Sources, load};
 use service::{Host, PLATFORM, PLATFORM_DEFAULTS, Platform, PlatformConfig};
 use store::{Key, Query};
+use testkit::contract::{On, Place};
 use testkit::eventually;
 use webhook::Config;
 
@@ -29,6 +30,7 @@ pub(crate) struct Running {
     pub(crate) hand: ManualClock,
     pub(crate) address: SocketAddr,
     client: reqwest::Client,
+    pub(crate) place: Place,
 }
 
 /// What a test changes before the start.
@@ -38,6 +40,8 @@ pub(crate) struct Setup {
     pub(crate) production: bool,
     /// The table of the service, in place of its own SQLite file. Its facts are not relayed then.
     pub(crate) store: Option<Arc<dyn store::Backend>>,
+    /// Which bus.
+    pub(crate) on: On,
 }
 
 pub(crate) fn config() -> Config {
@@ -58,15 +62,18 @@ pub(crate) fn platform_config(folder: &Path, production: bool) -> PlatformConfig
 
 pub(crate) fn host(folder: &Path, production: bool) -> (Host, ManualClock) {
     let (clock, hand) = Clock::manual(NOW_S * 1_000);
+    let options = EmbeddedOptions { routes: Some(routes()), ..EmbeddedOptions::default() };
+    let bus = Bus::embedded(options, clock.clone());
+    (Host::on(platform_config(folder, production), bus, clock, Entropy::system()), hand)
+}
+
+fn routes() -> BTreeMap<String, Vec<String>> {
     let routes = [
         (StripeSubscriptionChangedV1::KIND, vec!["subscription".to_owned()]),
         (StatusChangedV1::KIND, vec!["webhook".to_owned()]),
         (StatusChangedV2::KIND, vec!["gateway".to_owned()]),
     ];
-    let routes: BTreeMap<_, _> = routes.map(|(kind, readers)| (kind.to_owned(), readers)).into();
-    let options = EmbeddedOptions { routes: Some(routes), ..EmbeddedOptions::default() };
-    let bus = Bus::embedded(options, clock.clone());
-    (Host::on(platform_config(folder, production), bus, clock, Entropy::system()), hand)
+    routes.map(|(kind, readers)| (kind.to_owned(), readers)).into()
 }
 
 impl Running {
@@ -75,7 +82,10 @@ impl Running {
     }
 
     pub(crate) async fn with(folder: &Path, setup: Setup) -> Self {
-        let (host, hand) = host(folder, setup.production);
+        let (clock, hand) = Clock::manual(NOW_S * 1_000);
+        let mut place = Place::start(setup.on).await;
+        let bus = place.bus(routes(), &clock, Some(&hand)).await;
+        let host = Host::on(platform_config(folder, setup.production), bus, clock, Entropy::system());
         let mut platform = host.platform(webhook::NAME).await.unwrap();
         if let Some(backend) = setup.store {
             let table = store::Store::on(backend, "test", host.clock.clone());
@@ -87,7 +97,7 @@ impl Running {
         let router = webhook::start(config, platform.clone()).await.unwrap();
         let address = host.serve_public(webhook::NAME, router).await.unwrap();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { host, platform, hand, address, client }
+        Self { host, platform, hand, address, client, place }
     }
 
     pub(crate) fn now_s(&self) -> u64 {

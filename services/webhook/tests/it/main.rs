@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod bodies;
+#[path = "../contract/mod.rs"]
+mod contract;
 mod durability;
 mod emulator;
 mod harness;
