@@ -55,7 +55,7 @@ pub struct SubscriptionView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_period_end_ms: Option<u64>,
     /// It ends with its paid period.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cancel_at_period_end: bool,
     /// Caller's metadata.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

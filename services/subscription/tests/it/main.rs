@@ -5,6 +5,7 @@ mod changes;
 mod create;
 mod harness;
 mod offers;
+mod orders;
 mod proofs;
 mod stripe_failures;
 mod webhooks;

@@ -4,6 +4,7 @@
 mod child;
 mod configuration;
 mod demo;
+mod guide;
 mod rotation;
 mod running;
 mod serve;
