@@ -1237,8 +1237,8 @@ export type SubscriptionVerifyV1Reply =
 
 /** A subscription as its owner tells it. */
 export interface SubscriptionView {
-  /** It ends with its paid period. */
-  cancel_at_period_end?: boolean;
+  /** Whether it ends with its paid period; absent from services older than this field. */
+  cancel_at_period_end?: boolean | null;
   /** End of the paid period, Unix milliseconds. */
   current_period_end_ms?: number | null;
   /** Caller's metadata. */
