@@ -3,8 +3,11 @@
 
 #[path = "../contract/mod.rs"]
 mod contract;
+mod changes;
 mod create;
 mod harness;
+mod offers;
+mod orders;
 mod proofs;
 mod stripe_failures;
 mod webhooks;
