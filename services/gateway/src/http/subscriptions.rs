@@ -5,10 +5,11 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use contracts::http::{CreateSubscription, VerifySubscription};
+use contracts::requests::billing::{UsageV1, UsageView};
 use contracts::requests::subscription::{CreateV1, GetV1, ProofIssued, SubscriptionView, VerifyV1};
 use http::header::LOCATION;
 use http::{HeaderMap, StatusCode};
-use service::http::ProblemResponse;
+use service::http::{Code, ProblemResponse};
 
 use super::extract::{Caller, id, idempotency_key, json};
 use crate::Gateway;
@@ -47,7 +48,19 @@ pub(super) async fn get(
     let ask = GetV1 { subscription_id: id(&path_id)? };
     let view = gateway.ask(&caller.principal.tenant, &caller.trail, &ask).await.map_err(IntoProblem::into_problem)?;
     let sees = caller.principal.role == auth::Role::Admin || view.user_id == caller.principal.user;
-    if sees { Ok(Json(view)) } else { Err(ProblemResponse::new(service::http::Code::NotFound)) }
+    if sees { Ok(Json(view)) } else { Err(ProblemResponse::new(Code::NotFound)) }
+}
+
+/// `GET /v1/subscriptions/{id}/usage`: what was used of what the plan allows.
+pub(super) async fn usage(
+    State(gateway): State<Arc<Gateway>>,
+    caller: Caller,
+    Path(path_id): Path<String>,
+) -> Result<Json<UsageView>, ProblemResponse> {
+    let ask = UsageV1 { subscription_id: id(&path_id)? };
+    let view = gateway.ask(&caller.principal.tenant, &caller.trail, &ask).await.map_err(IntoProblem::into_problem)?;
+    let sees = caller.principal.role == auth::Role::Admin || view.user_id == caller.principal.user;
+    if sees { Ok(Json(view)) } else { Err(ProblemResponse::new(Code::NotFound)) }
 }
 
 /// `POST /v1/subscriptions/{id}/verify`: a signed proof for a peer.
@@ -60,8 +73,21 @@ pub(super) async fn verify(
 ) -> Result<Json<ProofIssued>, ProblemResponse> {
     caller.may_write()?;
     let body: VerifySubscription = json(&headers, &body)?;
-    let ask =
-        VerifyV1 { subscription_id: id(&path_id)?, peer_id: body.peer_id, user_id: caller.principal.user.clone() };
+    let ask = VerifyV1 {
+        subscription_id: id(&path_id)?,
+        peer_id: body.peer_id,
+        user_id: caller.principal.user.clone(),
+        peer_key: body.peer_key.map(thumbprint).transpose()?,
+    };
     let issued = gateway.ask(&caller.principal.tenant, &caller.trail, &ask).await;
     Ok(Json(issued.map_err(IntoProblem::into_problem)?))
+}
+
+/// A JWK thumbprint as RFC 7638 makes them with SHA-256.
+fn thumbprint(text: String) -> Result<String, ProblemResponse> {
+    if text.len() == 43 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)) {
+        return Ok(text);
+    }
+    let rule = "must be a SHA-256 JWK thumbprint (RFC 7638): 43 characters of base64url without padding";
+    Err(ProblemResponse::new(Code::Validation).violation("peer_key", rule))
 }

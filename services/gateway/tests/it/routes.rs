@@ -1,6 +1,7 @@
 //! Every route: who may call it, what it asks of whom, what it answers.
 
 use auth::{Role, SigningKey, TokenMinter};
+use contracts::requests::billing::UsageV1;
 use contracts::requests::presence::{ListV1, LookupV1};
 use contracts::requests::subscription::{CreateV1, GetV1, VerifyV1};
 use contracts::{Answer, Failure, Request};
@@ -13,10 +14,11 @@ const CREATE: &str = r#"{"price_id":"price_team_monthly"}"#;
 const VERIFY: &str = r#"{"peer_id":"alice"}"#;
 
 /// Request line, headers, body of a good call of each route.
-const ROUTES: [(&str, &str, &str); 5] = [
+const ROUTES: [(&str, &str, &str); 6] = [
     ("POST /v1/subscriptions", "Content-Type: application/json\r\nIdempotency-Key: k-1\r\n", CREATE),
     ("GET /v1/subscriptions/sub-01", "", ""),
     ("POST /v1/subscriptions/sub-01/verify", JSON, VERIFY),
+    ("GET /v1/subscriptions/sub-01/usage", "", ""),
     ("GET /v1/peers", "", ""),
     ("GET /v1/peers/alice", "", ""),
 ];
@@ -26,6 +28,7 @@ fn asked(world: &World) -> usize {
     doubles.seen::<CreateV1>().len()
         + doubles.seen::<GetV1>().len()
         + doubles.seen::<VerifyV1>().len()
+        + doubles.seen::<UsageV1>().len()
         + doubles.seen::<ListV1>().len()
         + doubles.seen::<LookupV1>().len()
 }

@@ -282,5 +282,6 @@ pub(crate) fn prove(view: &SubscriptionView, user: &str) -> VerifyV1 {
         subscription_id: view.subscription_id.clone(),
         peer_id: "alice".parse().unwrap(),
         user_id: user.parse().unwrap(),
+        peer_key: None,
     }
 }
