@@ -17,6 +17,8 @@ use crate::delivery::DeliveryPlan;
 use crate::error::ApiError;
 use crate::faults::{Fault, Faults};
 use crate::journal::Journal;
+use crate::resources::checkout_sessions::{self, Payer};
+use crate::resources::portal::{self, Action};
 use crate::resources::{billing, subscription_changes, webhook_endpoints};
 use crate::world::{Cause, World};
 
@@ -32,6 +34,8 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/_emulator/requests", get(requests).delete(forget_requests))
         .route("/_emulator/subscriptions/{id}/status", post(force_status))
         .route("/_emulator/payment_intents/{id}/authenticate", post(authenticate))
+        .route("/_emulator/checkout/sessions/{id}/complete", post(complete_checkout))
+        .route("/_emulator/portal/sessions/{id}/{action}", post(act_in_portal))
         .route("/_emulator/events/{id}/resend", post(resend))
         .route("/_emulator/webhook_endpoints", post(add_endpoint))
 }
@@ -108,6 +112,76 @@ async fn authenticate(State(app): State<Arc<App>>, Path(id): Path<String>, body:
         Ok(wanted) => act(&app, |world| billing::authenticate(world, &id, wanted.succeed)),
         Err(problem) => refusal(&problem),
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Checkout {
+    #[serde(default = "good_card")]
+    payment_method: String,
+    #[serde(default)]
+    email: Option<String>,
+    /// Whether the payer passes the bank's authentication, where the card asks for one.
+    #[serde(default = "yes")]
+    authenticate: bool,
+}
+
+fn good_card() -> String {
+    "pm_card_visa".to_owned()
+}
+
+fn yes() -> bool {
+    true
+}
+
+async fn complete_checkout(State(app): State<Arc<App>>, Path(id): Path<String>, body: Body<Checkout>) -> Response {
+    match checked(body, |_| Ok(())) {
+        Ok(Checkout { payment_method, email, authenticate }) => {
+            let payer = Payer { card: payment_method, email, authenticates: authenticate };
+            act(&app, |world| checkout_sessions::complete(world, &id, &payer))
+        }
+        Err(problem) => refusal(&problem),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InPortal {
+    /// Needed only when the customer has several.
+    #[serde(default)]
+    subscription: Option<String>,
+    /// `cancel`: at once rather than as the configuration says.
+    #[serde(default)]
+    now: Option<bool>,
+    #[serde(default)]
+    feedback: Option<String>,
+    #[serde(default)]
+    comment: Option<String>,
+    #[serde(default)]
+    price: Option<String>,
+    #[serde(default)]
+    quantity: Option<u32>,
+    #[serde(default = "good_card")]
+    payment_method: String,
+}
+
+async fn act_in_portal(
+    State(app): State<Arc<App>>,
+    Path((id, action)): Path<(String, String)>,
+    body: Body<InPortal>,
+) -> Response {
+    let wish = match checked(body, |_| Ok(())) {
+        Ok(wish) => wish,
+        Err(problem) => return refusal(&problem),
+    };
+    let action = match action.as_str() {
+        "cancel" => Action::Cancel { now: wish.now, feedback: wish.feedback, comment: wish.comment },
+        "resume" => Action::Resume,
+        "update" => Action::Update { price: wish.price, quantity: wish.quantity },
+        "payment_method" => Action::PaymentMethod { card: wish.payment_method },
+        other => return refusal(&format!("`{other}` is none of cancel, resume, update, payment_method")),
+    };
+    act(&app, |world| portal::act(world, &id, wish.subscription.as_deref(), &action))
 }
 
 async fn resend(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {

@@ -125,6 +125,11 @@ impl ApiError {
         self
     }
 
+    /// What it says to people.
+    pub(crate) fn message(&self) -> String {
+        self.message.clone()
+    }
+
     /// The response body.
     pub(crate) fn body(&self) -> Value {
         let mut error = self.extra.clone();

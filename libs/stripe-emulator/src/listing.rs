@@ -1,8 +1,9 @@
 use serde_json::{Value, json};
 
 use crate::error::ApiError;
+use crate::kind::Kind;
 use crate::params::Params;
-use crate::world::{Kind, World};
+use crate::world::World;
 
 /// The parameters every list takes.
 pub(crate) const PAGING: [&str; 4] = ["limit", "starting_after", "ending_before", "created"];

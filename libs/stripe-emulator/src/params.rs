@@ -37,6 +37,19 @@ impl Params {
         Ok(Self { path: String::new(), fields })
     }
 
+    /// Parameters that come from inside: an object whose leaves are texts.
+    pub(crate) fn of(fields: Value) -> Self {
+        match fields {
+            Value::Object(fields) => Self { path: String::new(), fields },
+            _ => Self::default(),
+        }
+    }
+
+    /// The parameters as they can be given to [`Params::of`] again.
+    pub(crate) fn to_value(&self) -> Value {
+        Value::Object(self.fields.clone())
+    }
+
     /// The parameters as one canonical text: two requests are the same when this is.
     pub(crate) fn canonical(&self) -> String {
         Value::Object(self.fields.clone()).to_string()

@@ -3,8 +3,8 @@ use serde_json::Value;
 use crate::call::Call;
 use crate::error::ApiError;
 use crate::resources::{
-    customers, events, invoices, payment_intents, payment_methods, prices, products, subscription_changes,
-    subscriptions, webhook_endpoints,
+    checkout_sessions, customers, entitlements, events, invoices, payment_intents, payment_methods, portal, prices,
+    products, subscription_changes, subscriptions, webhook_endpoints,
 };
 use crate::world::World;
 
@@ -54,6 +54,30 @@ pub(crate) fn route(world: &mut World, call: &Call) -> Result<Value, ApiError> {
         ("GET", ["v1", "payment_intents"]) => payment_intents::list(world, p),
         ("GET", ["v1", "payment_intents", id]) => payment_intents::retrieve(world, id),
         ("POST", ["v1", "payment_intents", id, "confirm"]) => payment_intents::confirm(world, id, p),
+
+        ("POST", ["v1", "checkout", "sessions"]) => checkout_sessions::create(world, p),
+        ("GET", ["v1", "checkout", "sessions"]) => checkout_sessions::list(world, p),
+        ("GET", ["v1", "checkout", "sessions", id]) => checkout_sessions::retrieve(world, id),
+        ("POST", ["v1", "checkout", "sessions", id]) => checkout_sessions::update(world, id, p),
+        ("POST", ["v1", "checkout", "sessions", id, "expire"]) => checkout_sessions::expire(world, id),
+        ("GET", ["v1", "checkout", "sessions", id, "line_items"]) => checkout_sessions::line_items_of(world, id, p),
+
+        ("POST", ["v1", "billing_portal", "sessions"]) => portal::create_session(world, p),
+        ("POST", ["v1", "billing_portal", "configurations"]) => portal::create_configuration(world, p),
+        ("GET", ["v1", "billing_portal", "configurations"]) => portal::list_configurations(world, p),
+        ("GET", ["v1", "billing_portal", "configurations", id]) => portal::retrieve_configuration(world, id),
+        ("POST", ["v1", "billing_portal", "configurations", id]) => portal::update_configuration(world, id, p),
+
+        ("POST", ["v1", "entitlements", "features"]) => entitlements::create_feature(world, p),
+        ("GET", ["v1", "entitlements", "features"]) => entitlements::list_features(world, p),
+        ("GET", ["v1", "entitlements", "features", id]) => entitlements::retrieve_feature(world, id),
+        ("POST", ["v1", "entitlements", "features", id]) => entitlements::update_feature(world, id, p),
+        ("GET", ["v1", "entitlements", "active_entitlements"]) => entitlements::list_active(world, p),
+        ("GET", ["v1", "entitlements", "active_entitlements", id]) => entitlements::retrieve_active(world, id),
+        ("POST", ["v1", "products", id, "features"]) => entitlements::attach(world, id, p),
+        ("GET", ["v1", "products", id, "features"]) => entitlements::list_attached(world, id, p),
+        ("GET", ["v1", "products", id, "features", feature]) => entitlements::attached(world, id, feature),
+        ("DELETE", ["v1", "products", id, "features", feature]) => entitlements::detach(world, id, feature),
 
         ("GET", ["v1", "events"]) => events::list(world, p),
         ("GET", ["v1", "events", id]) => events::retrieve(world, id),

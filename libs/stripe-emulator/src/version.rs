@@ -48,13 +48,22 @@ impl ApiVersion {
         }
     }
 
+    /// Whether this version's objects of that kind have the field.
+    pub(crate) fn has(&self, object: &str, field: &str) -> bool {
+        !self.gone(object).contains(&field)
+    }
+
+    fn gone(&self, object: &str) -> &'static [&'static str] {
+        let (before, since) = only_in(object);
+        if self.is_basil() { before } else { since }
+    }
+
     fn prune(&self, fields: &mut Map<String, Value>) {
-        let (before, since) = match fields.get("object").and_then(Value::as_str) {
+        let gone = match fields.get("object").and_then(Value::as_str) {
             Some("event") => return self.prune_previous(fields),
-            Some(object) => only_in(object),
+            Some(object) => self.gone(object),
             None => return,
         };
-        let gone = if self.is_basil() { before } else { since };
         fields.retain(|name, _| !gone.contains(&name.as_str()));
     }
 
@@ -62,15 +71,14 @@ impl ApiVersion {
     fn prune_previous(&self, event: &mut Map<String, Value>) {
         let Some(data) = event.get_mut("data").and_then(Value::as_object_mut) else { return };
         let object = data.get("object").and_then(|object| object["object"].as_str()).unwrap_or_default();
-        let (before, since) = only_in(object);
-        let gone = if self.is_basil() { before } else { since };
+        let gone = self.gone(object);
         if let Some(previous) = data.get_mut("previous_attributes").and_then(Value::as_object_mut) {
             previous.retain(|name, _| !gone.contains(&name.as_str()));
         }
     }
 }
 
-/// Fields an object has only before basil, and only since.
+/// Fields an object has only before basil, and only since; one in both lists is never shown.
 fn only_in(object: &str) -> (&'static [&'static str], &'static [&'static str]) {
     match object {
         "subscription" => (
@@ -112,6 +120,13 @@ fn only_in(object: &str) -> (&'static [&'static str], &'static [&'static str]) {
             &["parent", "pricing", "taxes", "subtotal"],
         ),
         "payment_intent" => (&["invoice"], &["customer_account"]),
+        "product_feature" => (&["product"], &["product"]),
+        // Stripe does not say whose an entitlement is; the emulator has to know.
+        "entitlements.active_entitlement" => (&["customer"], &["customer"]),
+        "checkout.session" => {
+            (&["_subscription_data", "shipping_details"], &["_subscription_data", "customer_account"])
+        }
+        "billing_portal.session" => (&[], &["customer_account"]),
         "payment_method" | "customer" => (&[], &["customer_account"]),
         _ => (&[], &[]),
     }

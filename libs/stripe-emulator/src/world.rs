@@ -10,67 +10,11 @@ use serde_json::{Map, Value, json};
 use crate::delivery::Deliveries;
 use crate::error::ApiError;
 use crate::ids;
+use crate::kind::Kind;
 use crate::options::{Limits, Options};
 use crate::render;
+use crate::resources::entitlements;
 use crate::version::ApiVersion;
-
-/// The kinds of object kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Product,
-    Price,
-    Customer,
-    PaymentMethod,
-    Subscription,
-    Invoice,
-    PaymentIntent,
-    Event,
-    WebhookEndpoint,
-}
-
-impl Kind {
-    pub(crate) const ALL: [Self; 9] = [
-        Self::Product,
-        Self::Price,
-        Self::Customer,
-        Self::PaymentMethod,
-        Self::Subscription,
-        Self::Invoice,
-        Self::PaymentIntent,
-        Self::Event,
-        Self::WebhookEndpoint,
-    ];
-
-    /// What Stripe's errors call it.
-    pub(crate) fn noun(self) -> &'static str {
-        match self {
-            Self::Product => "product",
-            Self::Price => "price",
-            Self::Customer => "customer",
-            Self::PaymentMethod => "PaymentMethod",
-            Self::Subscription => "subscription",
-            Self::Invoice => "invoice",
-            Self::PaymentIntent => "payment_intent",
-            Self::Event => "event",
-            Self::WebhookEndpoint => "webhook endpoint",
-        }
-    }
-
-    /// What its ids begin with.
-    pub(crate) fn prefix(self) -> &'static str {
-        match self {
-            Self::Product => "prod",
-            Self::Price => "price",
-            Self::Customer => "cus",
-            Self::PaymentMethod => "pm",
-            Self::Subscription => "sub",
-            Self::Invoice => "in",
-            Self::PaymentIntent => "pi",
-            Self::Event => "evt",
-            Self::WebhookEndpoint => "we",
-        }
-    }
-}
 
 /// The request that makes things happen now; events name it.
 #[derive(Clone, Debug, Default)]
@@ -94,6 +38,8 @@ pub(crate) struct World {
     pub(crate) deliveries: Arc<Deliveries>,
     pub(crate) default_card: Option<String>,
     pub(crate) auto_confirm: bool,
+    /// Where the hosted pages are, without a trailing slash.
+    pub(crate) base_url: String,
     /// Invoices a payer confirms once the current request is answered.
     pub(crate) to_confirm: Vec<String>,
     clock: Clock,
@@ -103,8 +49,9 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(options: &Options, version: ApiVersion, deliveries: Arc<Deliveries>) -> Self {
+    pub(crate) fn new(options: &Options, version: ApiVersion, deliveries: Arc<Deliveries>, base_url: &str) -> Self {
         Self {
+            base_url: base_url.to_owned(),
             entropy: options.entropy.clone(),
             limits: options.limits.clone(),
             version,
@@ -114,7 +61,7 @@ impl World {
             to_confirm: Vec::new(),
             clock: options.clock.clone(),
             cause: Cause::default(),
-            tables: Kind::ALL.iter().map(|_| Table::default()).collect(),
+            tables: Kind::all().map(|_| Table::default()).collect(),
             sequence: 0,
         }
     }
@@ -174,7 +121,7 @@ impl World {
 
     /// The object with that id, of whatever kind.
     pub(crate) fn find_any(&self, id: &str) -> Option<&Value> {
-        Kind::ALL.iter().find_map(|kind| self.find(*kind, id))
+        Kind::all().find_map(|kind| self.find(kind, id))
     }
 
     /// The object a path names.
@@ -248,6 +195,13 @@ impl World {
 
     /// Records an event with the object as it is now, and queues it for every endpoint that wants it.
     pub(crate) fn emit(&mut self, event_type: &str, object: &Value, previous: Option<Map<String, Value>>) {
+        self.record(event_type, object, previous);
+        if event_type.starts_with("customer.subscription.") {
+            entitlements::refresh(self, object);
+        }
+    }
+
+    fn record(&mut self, event_type: &str, object: &Value, previous: Option<Map<String, Value>>) {
         let mut object = object.clone();
         render::strip(&mut object);
         let mut data = json!({ "object": object });

@@ -16,6 +16,7 @@
 //! - A key is published before anything is signed with it; no proof outlives its key or its entitlement.
 //! - Facts of a subscription are numbered without gaps.
 
+mod catalogue;
 mod commands;
 mod config;
 mod consumers;
@@ -27,7 +28,8 @@ mod stripe;
 mod subscription;
 mod turns;
 
-pub use config::{Config, Plan, ProofConfig, StripeConfig};
+pub use catalogue::{Plan, PriceIds};
+pub use config::{Config, ProofConfig, StripeConfig};
 pub use consumers::SUBSCRIPTIONS;
 
 use std::sync::Arc;
@@ -36,6 +38,7 @@ use std::time::Duration;
 use axum::Router;
 use service::Platform;
 
+use crate::catalogue::Catalogue;
 use crate::commands::{create, get, list_proof_keys, verify};
 use crate::keys::Keys;
 use crate::store::Records;
@@ -52,9 +55,9 @@ pub const DEFAULTS: &str = include_str!("../config.toml");
 /// no public HTTP.
 ///
 /// # Errors
-/// When the Stripe key does not fit the mode, or the bus or the store can't be reached.
+/// When the Stripe key or the catalogue does not fit the mode, or the bus or the store can't be reached.
 pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router> {
-    config::check_key(&config.stripe, platform.mode).map_err(anyhow::Error::msg)?;
+    let catalogue = config.check_mode(platform.mode)?;
     let (clock, entropy) = (platform.clock.clone(), platform.entropy.clone());
     let keys = Keys::new(platform.outbox.clone(), clock.clone(), entropy.clone(), config.proofs.clone());
     keys.maintain().await?;
@@ -63,6 +66,7 @@ pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router>
         stripe: Stripe::try_new(config.stripe.clone(), clock, entropy)?,
         turns: Turns::default(),
         keys,
+        catalogue,
         config,
         platform,
     });
@@ -81,6 +85,7 @@ pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router>
 
 pub(crate) struct Subscriptions {
     config: Config,
+    catalogue: Catalogue,
     records: Records,
     stripe: Stripe,
     turns: Turns,

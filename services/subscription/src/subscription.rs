@@ -7,10 +7,10 @@ use contracts::events::subscription::{
     CreatedV1, ProofRevokedV1, Status, StatusChangedV1, StatusChangedV2, SubscriptionEvent, TransitionRejectedV1,
 };
 use contracts::requests::subscription::SubscriptionView;
-use contracts::{SubscriptionId, UserId};
+use contracts::{SubscriptionId, TenantId, UserId};
 use serde::{Deserialize, Serialize};
 
-use crate::config::Plan;
+use crate::catalogue::Catalogue;
 use crate::status::{StripeStatus, allowed, grants};
 use crate::stripe::SubscriptionObject;
 
@@ -63,7 +63,9 @@ pub(crate) struct Terms {
 /// Where the configuration is needed to read what Stripe said.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules<'a> {
-    pub(crate) plans: &'a [Plan],
+    pub(crate) catalogue: &'a Catalogue,
+    /// Whose plans count.
+    pub(crate) tenant: &'a TenantId,
     /// Life of a proof, milliseconds.
     pub(crate) proof_ttl_ms: u64,
 }
@@ -120,7 +122,7 @@ impl Subscription {
             },
             ..self
         };
-        next.follow_price(object.price_id.as_deref(), rules.plans);
+        next.follow_price(object.price_id.as_deref(), rules);
         let mut facts = Vec::new();
         if from != to {
             next.sequence += 1;
@@ -184,10 +186,11 @@ impl Subscription {
 
     /// The plan goes with the price. A price outside the catalogue leaves the plan as it was: somebody set it at
     /// Stripe by hand, and taking a paid plan away for that would be worse than keeping it.
-    fn follow_price(&mut self, price_id: Option<&str>, plans: &[Plan]) {
-        if let Some(plan) = plans.iter().find(|plan| Some(plan.price_id.as_str()) == price_id) {
+    fn follow_price(&mut self, price_id: Option<&str>, rules: Rules<'_>) {
+        let Some(price_id) = price_id else { return };
+        if let Some(plan) = rules.catalogue.plan_of_price(rules.tenant, price_id) {
             self.plan.clone_from(&plan.name);
-            self.price_id.clone_from(&plan.price_id);
+            price_id.clone_into(&mut self.price_id);
         }
     }
 

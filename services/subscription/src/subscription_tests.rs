@@ -1,6 +1,8 @@
 use proptest::prelude::*;
+use service::config::Mode;
 
 use super::*;
+use crate::catalogue::{Plan, PriceIds};
 
 const NOW: u64 = 1_790_000_000_000;
 const DAY: u64 = 86_400_000;
@@ -8,6 +10,10 @@ const TTL: u64 = 300_000;
 
 fn plans() -> Vec<Plan> {
     crate::config::tests::config().plans
+}
+
+fn tenant() -> TenantId {
+    "acme".parse().expect("an id")
 }
 
 fn object(status: &str) -> SubscriptionObject {
@@ -42,7 +48,9 @@ fn created(status: &str) -> Subscription {
 }
 
 fn apply(subscription: Subscription, object: &SubscriptionObject, now_ms: u64) -> Change {
-    subscription.apply_fetched(object, now_ms, Rules { plans: &plans(), proof_ttl_ms: TTL })
+    let catalogue = Catalogue::new(&plans(), Mode::Development);
+    let rules = Rules { catalogue: &catalogue, tenant: &tenant(), proof_ttl_ms: TTL };
+    subscription.apply_fetched(object, now_ms, rules)
 }
 
 fn terms() -> Terms {
@@ -136,9 +144,11 @@ fn an_illegal_wish_is_audited_and_changes_nothing() {
 
 #[test]
 fn the_plan_follows_a_known_price_only() {
-    let gold = Plan { name: "gold".into(), price_id: "price_gold".into(), ..plans()[0].clone() };
-    let catalogue = [plans(), vec![gold]].concat();
-    let rules = Rules { plans: &catalogue, proof_ttl_ms: TTL };
+    let price_ids = PriceIds { test: vec!["price_gold".into()], live: vec!["price_by_hand".into()] };
+    let gold = Plan { name: "gold".into(), price_ids, ..plans()[0].clone() };
+    let catalogue = Catalogue::new(&[plans(), vec![gold]].concat(), Mode::Development);
+    let tenant = tenant();
+    let rules = Rules { catalogue: &catalogue, tenant: &tenant, proof_ttl_ms: TTL };
     let priced = |price: &str| SubscriptionObject { price_id: Some(price.into()), ..object("active") };
     let moved = created("active").apply_fetched(&priced("price_gold"), NOW, rules).subscription;
     assert_eq!((moved.plan.as_str(), moved.price_id.as_str()), ("gold", "price_gold"));

@@ -120,6 +120,7 @@ fn fact(event: &Event<'_>, news: SubscriptionNews, subscription_id: &Subscriptio
         },
         hinted_status: news.status.as_ref().map(text),
         metadata: bounded(news.metadata),
+        stripe_account: None,
     }
 }
 
@@ -167,7 +168,7 @@ mod tests {
     fn our_subscriptions_are_published_with_their_metadata() {
         let Verdict::Publish(hint) = verdict(&ours()) else { panic!("not published") };
         assert_eq!((hint.tenant.as_str(), hint.subscription_id.as_str()), ("acme", "s-1"));
-        let WebhookEvent::StripeSubscriptionChanged(fact) = hint.fact;
+        let WebhookEvent::StripeSubscriptionChanged(fact) = hint.fact else { panic!("another fact") };
         assert_eq!(fact.hinted_status.as_deref(), Some("active"));
         assert_eq!(fact.metadata["team"], "blue");
         assert_eq!((fact.created_s, fact.stripe_event_id.as_str()), (1_790_000_000, "evt_1"));

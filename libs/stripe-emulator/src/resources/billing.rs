@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::payment_methods::{self, Charged};
 use super::{invoices, payment_intents, subscriptions};
 use crate::error::ApiError;
-use crate::world::{Cause, Kind, World};
+use crate::kind::Kind;
+use crate::world::{Cause, World};
 
 /// Opens an invoice over `amount` for a subscription's current period, with a payment intent when there is something
 /// to pay; a free one is paid at once. The caller has made sure there is room.

@@ -2,10 +2,11 @@ use serde_json::{Value, json};
 
 use super::{payment_methods, subscription_changes};
 use crate::error::ApiError;
+use crate::kind::Kind;
 use crate::listing::{self, PAGING};
 use crate::metadata;
 use crate::params::Params;
-use crate::world::{Kind, World};
+use crate::world::World;
 
 const TEXTS: [&str; 4] = ["description", "email", "name", "phone"];
 const ADDRESS: [&str; 6] = ["city", "country", "line1", "line2", "postal_code", "state"];

@@ -4,9 +4,10 @@ use super::billing;
 use super::payment_methods::Charged;
 use crate::error::ApiError;
 use crate::ids;
+use crate::kind::Kind;
 use crate::listing::{self, PAGING};
 use crate::params::Params;
-use crate::world::{Kind, World};
+use crate::world::World;
 
 pub(crate) fn retrieve(world: &World, id: &str) -> Result<Value, ApiError> {
     world.get(Kind::PaymentIntent, id).cloned()

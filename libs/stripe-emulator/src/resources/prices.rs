@@ -2,11 +2,12 @@ use serde_json::{Value, json};
 
 use super::products;
 use crate::error::ApiError;
+use crate::kind::Kind;
 use crate::listing::{self, PAGING};
 use crate::metadata;
 use crate::options::SeedPrice;
 use crate::params::Params;
-use crate::world::{Kind, World};
+use crate::world::World;
 
 pub(crate) const INTERVALS: [&str; 4] = ["day", "week", "month", "year"];
 /// Stripe's largest charge in a currency's smallest unit.
@@ -64,6 +65,23 @@ pub(crate) fn list(world: &World, params: &Params) -> Result<Value, ApiError> {
         let looked_up = keys.is_empty() || keys.iter().any(|key| price["lookup_key"] == key.as_str());
         active(price) && currency(price) && product(price) && kind(price) && looked_up
     })
+}
+
+/// Refuses a price that no subscription can have.
+///
+/// # Errors
+/// 400 naming `param`.
+pub(crate) fn sellable(price: &Value, param: &str) -> Result<(), ApiError> {
+    if price["recurring"].is_null() {
+        let message = "The price specified is set to `type=one_time` but this field only accepts prices with \
+                       `type=recurring`.";
+        return Err(ApiError::refused(None, message).at(param));
+    }
+    if price["active"] != json!(true) {
+        let message = "The price specified is inactive. This field only accepts active prices.";
+        return Err(ApiError::refused(None, message).at(param));
+    }
+    Ok(())
 }
 
 /// Adds a price from the options, with a product of its own.

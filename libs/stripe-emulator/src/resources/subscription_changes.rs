@@ -4,8 +4,9 @@ use super::billing;
 use super::subscription_items as items;
 use super::subscriptions::{self, STATUSES};
 use crate::error::ApiError;
+use crate::kind::Kind;
 use crate::params::Params;
-use crate::world::{Kind, World};
+use crate::world::World;
 
 pub(crate) fn update(world: &mut World, id: &str, params: &Params) -> Result<Value, ApiError> {
     params.only(&[

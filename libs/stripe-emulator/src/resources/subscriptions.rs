@@ -4,10 +4,11 @@ use super::billing;
 use super::payment_methods::{self, Charged};
 use super::subscription_items::{self as items, Cycle};
 use crate::error::ApiError;
+use crate::kind::Kind;
 use crate::listing::{self, PAGING};
 use crate::metadata;
 use crate::params::Params;
-use crate::world::{Kind, World};
+use crate::world::World;
 
 /// Every status Stripe has.
 pub(crate) const STATUSES: [&str; 8] =

@@ -3,11 +3,12 @@ use url::{Host, Url};
 
 use crate::error::ApiError;
 use crate::ids;
+use crate::kind::Kind;
 use crate::listing::{self, PAGING};
 use crate::metadata;
 use crate::params::Params;
 use crate::version::ApiVersion;
-use crate::world::{Kind, World};
+use crate::world::World;
 
 pub(crate) fn create(world: &mut World, params: &Params) -> Result<Value, ApiError> {
     params.only(&["api_version", "description", "enabled_events", "metadata", "url"])?;

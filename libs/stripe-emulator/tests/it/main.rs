@@ -2,10 +2,13 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod api;
+mod checkout;
+mod entitlements;
 mod faults;
 mod idempotency;
 mod lifecycle;
 mod lists;
+mod portal;
 mod safety;
 mod support;
 mod versions;

@@ -24,7 +24,7 @@ pub(crate) async fn create(
     asked: Asked,
     ask: CreateV1,
 ) -> Result<SubscriptionView, Rejection<CreateRefusal>> {
-    check(&service, &ask)?;
+    check(&service, &asked, &ask)?;
     let key_hash = hex(&Sha256::digest(ask.idempotency_key.as_bytes()));
     let _turn = service.turns.take(format!("{}#{}#{key_hash}", asked.tenant, ask.user_id)).await;
     for _ in 0..MAX_DECISIONS {
@@ -43,9 +43,9 @@ pub(crate) async fn create(
     Err(Rejection::busy("the subscription is being created by many at once; try again with the same key"))
 }
 
-fn check(service: &Subscriptions, ask: &CreateV1) -> Result<(), Rejection<CreateRefusal>> {
-    if service.config.plan_of_price(&ask.price_id).is_none() {
-        let allowed = service.config.plans.iter().map(|plan| plan.price_id.clone()).collect();
+fn check(service: &Subscriptions, asked: &Asked, ask: &CreateV1) -> Result<(), Rejection<CreateRefusal>> {
+    if service.catalogue.plan_of_price(&asked.tenant, &ask.price_id).is_none() {
+        let allowed = service.catalogue.price_ids(&asked.tenant);
         return Err(Rejection::Refused(CreateRefusal::UnknownPrice { allowed }));
     }
     let violations = metadata::violations(&ask.metadata);
@@ -86,7 +86,7 @@ async fn reserve(
     let now_ms = platform.clock.now_ms();
     let subscription_id: SubscriptionId =
         platform.entropy.uuid_v7(now_ms).to_string().parse().expect("a UUID is a valid id");
-    let Some(plan) = service.config.plan_of_price(&ask.price_id) else { return Ok(None) };
+    let Some(plan) = service.catalogue.plan_of_price(tenant, &ask.price_id) else { return Ok(None) };
     let reservation = Reservation {
         subscription_id: subscription_id.clone(),
         user_id: ask.user_id.clone(),

@@ -112,7 +112,7 @@ fn apply(
     subscription: Subscription,
     object: &SubscriptionObject,
 ) -> Subscription {
-    let rules = Rules { plans: &service.config.plans, proof_ttl_ms: service.config.proofs.ttl_ms };
+    let rules = Rules { catalogue: &service.catalogue, tenant, proof_ttl_ms: service.config.proofs.ttl_ms };
     let change = subscription.apply_fetched(object, service.platform.clock.now_ms(), rules);
     if let Some((from, to)) = &change.surprise {
         tracing::info!(subscription = %change.subscription.subscription_id, from = from.as_str(), to = to.as_str(),

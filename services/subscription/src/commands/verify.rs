@@ -43,11 +43,11 @@ async fn issue(
 ) -> Result<ProofIssued, Rejection<VerifyRefusal>> {
     let status = subscription.status.kind();
     let not_entitled = || Rejection::Refused(VerifyRefusal::NotEntitled { status });
-    let Some(plan) = service.config.plan(&subscription.plan) else {
+    let Some(plan) = service.catalogue.plan(&asked.tenant, &subscription.plan) else {
         tracing::error!(plan = subscription.plan, "a sold plan is not in the catalogue; put it back");
         return Err(Rejection::broken("the subscription's plan is not configured; tell the operator"));
     };
-    let terms = Terms { grace_ms: plan.grace_ms, renewal_leeway_ms: service.config.proofs.renewal_leeway_ms };
+    let terms = Terms { grace_ms: plan.grace_ms(), renewal_leeway_ms: service.config.proofs.renewal_leeway_ms };
     let entitled_until_ms = subscription.entitled_until_ms(terms).ok_or_else(not_entitled)?;
     let now_ms = service.platform.clock.now_ms();
     let entitlement = Entitlement {

@@ -31,6 +31,7 @@ async fn a_change_of_our_subscription_becomes_a_fact_of_its_tenant() {
         created_s: NOW_S - 2,
         hinted_status: Some("past_due".into()),
         metadata: metadata.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+        stripe_account: None,
     };
     assert_eq!(facts.payloads(), [expected]);
     let record = service.event("evt_1").await.unwrap();
