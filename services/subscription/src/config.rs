@@ -5,6 +5,7 @@ use service::config::{Checks, ConfigProblem, Mode, Secret, Validate};
 use url::Url;
 
 use crate::catalogue::{self, Catalogue, Plan};
+use crate::vault;
 
 /// The subscription service's settings; `config.toml` explains each and holds the defaults.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -20,6 +21,8 @@ pub struct Config {
     pub stripe: StripeConfig,
     /// How proofs are issued.
     pub proofs: ProofConfig,
+    /// How usage is counted.
+    pub usage: UsageConfig,
 }
 
 /// How Stripe is called.
@@ -55,6 +58,15 @@ pub struct ProofConfig {
     pub rotation_interval_ms: u64,
     pub publish_ahead_ms: u64,
     pub check_interval_ms: u64,
+    pub sealing_secret: Secret,
+}
+
+/// How usage is counted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)] // config.toml is their documentation
+pub struct UsageConfig {
+    pub sweep_interval_ms: u64,
 }
 
 impl Validate for Config {
@@ -64,12 +76,14 @@ impl Validate for Config {
         checks.range("operation_memory_days", self.operation_memory_days, 1..=365);
         catalogue::check(&self.plans, &mut checks);
         self.stripe.check(&mut checks);
+        checks.range("usage.sweep_interval_ms", self.usage.sweep_interval_ms, 100..=600_000);
         let proofs = &self.proofs;
         checks.range("proofs.ttl_ms", proofs.ttl_ms, 10_000..=3_600_000);
         checks.range("proofs.renewal_leeway_ms", proofs.renewal_leeway_ms, 0..=86_400_000);
         checks.range("proofs.refresh_wait_ms", proofs.refresh_wait_ms, 0..=60_000);
         checks.range("proofs.rotation_interval_ms", proofs.rotation_interval_ms, 60_000..=7_776_000_000);
         checks.range("proofs.publish_ahead_ms", proofs.publish_ahead_ms, 1_000..=86_400_000);
+        check_sealing_secret(&proofs.sealing_secret, &mut checks);
         checks.range("proofs.check_interval_ms", proofs.check_interval_ms, 100..=3_600_000);
         checks.require(
             proofs.publish_ahead_ms < proofs.rotation_interval_ms,
@@ -79,6 +93,17 @@ impl Validate for Config {
         );
         checks.finish()
     }
+}
+
+fn check_sealing_secret(secret: &Secret, checks: &mut Checks) {
+    let text = secret.current();
+    let secrets: Vec<&str> = vault::secrets(text.expose_secret()).collect();
+    let key = "proofs.sealing_secret";
+    let fix = "set SYNAPSE_SUBSCRIPTION__PROOFS__SEALING_SECRET, or …_SECRET_FILE; make one with `openssl rand -base64 32`";
+    checks.require(!secrets.is_empty(), key, "there is none", fix);
+    let long = secrets.iter().all(|secret| secret.len() >= vault::MIN_SECRET_CHARS);
+    checks.require(long, key, "one is shorter than 32 characters", "make one with `openssl rand -base64 32`");
+    checks.require(secrets.len() <= vault::MAX_SECRETS, key, "there are more than 4", "remove the oldest, at the end");
 }
 
 impl StripeConfig {

@@ -20,13 +20,17 @@ mod catalogue;
 mod commands;
 mod config;
 mod consumers;
+mod features;
 mod keys;
 mod metadata;
 mod status;
+mod revocations;
 mod store;
 mod stripe;
 mod subscription;
 mod turns;
+mod usage;
+mod vault;
 
 pub use catalogue::{Plan, PriceIds};
 pub use config::{Config, ProofConfig, StripeConfig};
@@ -39,7 +43,7 @@ use axum::Router;
 use service::Platform;
 
 use crate::catalogue::Catalogue;
-use crate::commands::{create, get, list_proof_keys, verify};
+use crate::commands::{create, get, list_proof_keys, proof_snapshot, verify};
 use crate::keys::Keys;
 use crate::store::Records;
 use crate::stripe::Stripe;
@@ -76,10 +80,18 @@ pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router>
     platform.serve(&service, max, get::get).await?;
     platform.serve(&service, max, verify::verify).await?;
     platform.serve(&service, max, list_proof_keys::list_proof_keys).await?;
+    platform.serve(&service, max, proof_snapshot::proof_snapshot).await?;
+    platform.serve(&service, max, usage::usage).await?;
     let keeper = Arc::clone(&service);
     platform.lifecycle.spawn("subscription.keys", async move { keeper.keep_keys().await });
-    // The transport asks for the current key with each call.
-    platform.rotate(vec![("stripe.secret_key", service.config.stripe.secret_key.clone())], || {});
+    let sweeper = Arc::clone(&service);
+    platform.lifecycle.spawn("subscription.quotas", async move { sweeper.keep_quotas().await });
+    // Both are asked for at each use.
+    let secrets = vec![
+        ("stripe.secret_key", service.config.stripe.secret_key.clone()),
+        ("proofs.sealing_secret", service.config.proofs.sealing_secret.clone()),
+    ];
+    platform.rotate(secrets, || {});
     Ok(Router::new())
 }
 
@@ -94,6 +106,17 @@ pub(crate) struct Subscriptions {
 }
 
 impl Subscriptions {
+    async fn keep_quotas(&self) {
+        let interval = Duration::from_millis(self.config.usage.sweep_interval_ms);
+        let (stop, mut after) = (self.platform.lifecycle.token(), None);
+        while stop.run_until_cancelled(self.platform.clock.sleep(interval)).await.is_some() {
+            match usage::sweep(self, after.take()).await {
+                Ok((_, next)) => after = next,
+                Err(error) => tracing::warn!(%error, "exceeded quotas could not be looked at; the next sweep tries again"),
+            }
+        }
+    }
+
     async fn keep_keys(&self) {
         let interval = Duration::from_millis(self.config.proofs.check_interval_ms);
         let stop = self.platform.lifecycle.token();

@@ -4,6 +4,7 @@ pub(crate) mod create;
 mod fulfil;
 pub(crate) mod get;
 pub(crate) mod list_proof_keys;
+pub(crate) mod proof_snapshot;
 pub(crate) mod refresh;
 pub(crate) mod verify;
 

@@ -5,7 +5,7 @@ use outbox::{Failure, Unit};
 use store::StoreError;
 
 use super::{MAX_DECISIONS, RETRY_AFTER};
-use crate::Subscriptions;
+use crate::{Subscriptions, revocations};
 use crate::metadata::TENANT;
 use crate::status::StripeStatus;
 use crate::store::{Record, Records, Stored};
@@ -74,14 +74,19 @@ pub(crate) async fn on_hint(
 }
 
 async fn fetch(service: &Subscriptions, id: &str) -> Result<SubscriptionObject, Failure> {
-    service.stripe.fetch_subscription(id).await.map_err(|failure| match failure.class {
+    service.stripe.fetch_subscription(id).await.map_err(failure)
+}
+
+/// What a failure at Stripe means for the event that made us ask.
+pub(crate) fn failure(failure: StripeFailure) -> Failure {
+    match failure.class {
         Class::NotSent | Class::RateLimited => {
             Failure::Throttled(failure.retry_after.unwrap_or(RETRY_AFTER), failure.to_string())
         }
         // A wrong key is mended by the operator: the hint waits.
         class if class.is_retryable() || class == Class::Unauthorized => Failure::Transient(failure.to_string()),
         _ => Failure::Permanent(failure.to_string()),
-    })
+    }
 }
 
 /// A hint that the machine does not lead to, and that is not true either, is told.
@@ -152,6 +157,7 @@ pub(super) fn publish(
     let record = Record::Live(subscription.clone());
     Records::update(unit, tenant, &subscription.subscription_id, stored, &record, None);
     for (sequence, fact) in &facts {
+        revocations::note(unit, fact);
         unit.publish(tenant, *sequence, trail, fact);
     }
     subscription

@@ -79,6 +79,17 @@ impl Stripe {
         self.subscriptions.get(id, async || read(&self.transport.send(&call).await?)).await
     }
 
+    /// Lookup keys of a customer's active entitlements.
+    pub(crate) async fn active_entitlements(&self, customer: &str) -> Result<Vec<String>, StripeFailure> {
+        if !is_id(customer, &["cus_"]) {
+            return Err(StripeFailure::new(Class::Invalid, "that is not a customer's id (cus_…)"));
+        }
+        let answer = self.transport.send(&requests::list_entitlements(customer)).await?;
+        let entitlements = answer["data"].as_array();
+        let entitlements = entitlements.ok_or_else(|| StripeFailure::new(Class::Unreadable, "the list has no data"))?;
+        Ok(entitlements.iter().filter_map(|one| one["lookup_key"].as_str().map(str::to_owned)).collect())
+    }
+
     /// The subscription of a customer that we made under our id, if there is one among its newest hundred.
     pub(crate) async fn find_subscription(
         &self,

@@ -19,11 +19,12 @@ pub(crate) enum Endpoint {
     CreateSubscription,
     RetrieveSubscription,
     ListSubscriptions,
+    ListEntitlements,
 }
 
 impl Endpoint {
     /// How many there are.
-    pub(crate) const COUNT: usize = 5;
+    pub(crate) const COUNT: usize = 6;
 
     /// For metrics and logs.
     pub(crate) fn name(self) -> &'static str {
@@ -33,6 +34,7 @@ impl Endpoint {
             Self::CreateSubscription => "subscriptions.create",
             Self::RetrieveSubscription => "subscriptions.retrieve",
             Self::ListSubscriptions => "subscriptions.list",
+            Self::ListEntitlements => "entitlements.list",
         }
     }
 }
@@ -97,6 +99,18 @@ pub(crate) fn retrieve_subscription(id: &str) -> Call {
 pub(crate) fn list_subscriptions(customer: &str) -> Call {
     let request = ListSubscription::new().customer(customer).status(ListSubscriptionStatus::All).limit(100);
     get(Endpoint::ListSubscriptions, request.build())
+}
+
+/// Reads a customer's active entitlements, a hundred of them.
+pub(crate) fn list_entitlements(customer: &str) -> Call {
+    #[derive(Serialize)]
+    struct Query<'a> {
+        customer: &'a str,
+        limit: u8,
+    }
+    // async-stripe has this request in a crate of its own.
+    let request = RequestBuilder::new(StripeMethod::Get, "/entitlements/active_entitlements");
+    get(Endpoint::ListEntitlements, request.query(&Query { customer, limit: 100 }))
 }
 
 /// Whether this may be an id of Stripe's with one of these prefixes (`sub_`): safe in a path.

@@ -79,6 +79,7 @@ impl World {
         let quick = [
             ("stripe.base_url", stripe.base_url()),
             ("stripe.secret_key", "sk_test_secret_of_the_tests"),
+            ("proofs.sealing_secret", "sealing-secret-of-the-tests-0123456789"),
             ("stripe.backoff_ms", "5"),
             ("stripe.request_timeout_ms", "3000"),
             ("stripe.fetch_spacing_ms", "20"),
