@@ -23,6 +23,8 @@ pub struct Config {
     pub proofs: ProofConfig,
     /// How usage is counted.
     pub usage: UsageConfig,
+    /// How ours are compared with Stripe's.
+    pub reconcile: ReconcileConfig,
 }
 
 /// How Stripe is called.
@@ -69,6 +71,30 @@ pub struct UsageConfig {
     pub sweep_interval_ms: u64,
 }
 
+/// How ours are compared with Stripe's.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)] // config.toml is their documentation
+pub struct ReconcileConfig {
+    pub sweep_interval_ms: u64,
+    pub backfill_interval_ms: u64,
+    pub check_interval_ms: u64,
+    pub lease_ms: u64,
+    pub calls_per_second: u32,
+    pub max_rows: u64,
+}
+
+impl ReconcileConfig {
+    fn check(&self, checks: &mut Checks) {
+        checks.range("reconcile.sweep_interval_ms", self.sweep_interval_ms, 0..=2_592_000_000);
+        checks.range("reconcile.backfill_interval_ms", self.backfill_interval_ms, 0..=86_400_000);
+        checks.range("reconcile.check_interval_ms", self.check_interval_ms, 100..=600_000);
+        checks.range("reconcile.lease_ms", self.lease_ms, 30_000..=3_600_000);
+        checks.range("reconcile.calls_per_second", self.calls_per_second, 1..=20);
+        checks.range("reconcile.max_rows", self.max_rows, 100..=100_000);
+    }
+}
+
 impl Validate for Config {
     fn problems(&self) -> Vec<ConfigProblem> {
         let mut checks = Checks::default();
@@ -77,6 +103,7 @@ impl Validate for Config {
         catalogue::check(&self.plans, &mut checks);
         self.stripe.check(&mut checks);
         checks.range("usage.sweep_interval_ms", self.usage.sweep_interval_ms, 100..=600_000);
+        self.reconcile.check(&mut checks);
         let proofs = &self.proofs;
         checks.range("proofs.ttl_ms", proofs.ttl_ms, 10_000..=3_600_000);
         checks.range("proofs.renewal_leeway_ms", proofs.renewal_leeway_ms, 0..=86_400_000);

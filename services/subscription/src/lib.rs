@@ -23,6 +23,7 @@ mod consumers;
 mod features;
 mod keys;
 mod metadata;
+mod reconcile;
 mod status;
 mod revocations;
 mod store;
@@ -36,10 +37,12 @@ pub use catalogue::{Plan, PriceIds};
 pub use config::{Config, ProofConfig, StripeConfig};
 pub use consumers::SUBSCRIPTIONS;
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
+use contracts::TenantId;
 use service::Platform;
 
 use crate::catalogue::Catalogue;
@@ -70,6 +73,7 @@ pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router>
         stripe: Stripe::try_new(config.stripe.clone(), clock, entropy)?,
         turns: Turns::default(),
         keys,
+        noted_tenants: Mutex::default(),
         catalogue,
         config,
         platform,
@@ -86,6 +90,8 @@ pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router>
     platform.lifecycle.spawn("subscription.keys", async move { keeper.keep_keys().await });
     let sweeper = Arc::clone(&service);
     platform.lifecycle.spawn("subscription.quotas", async move { sweeper.keep_quotas().await });
+    let reconciler = Arc::clone(&service);
+    platform.lifecycle.spawn("subscription.reconcile", async move { reconciler.keep_reconciled().await });
     // Both are asked for at each use.
     let secrets = vec![
         ("stripe.secret_key", service.config.stripe.secret_key.clone()),
@@ -102,6 +108,7 @@ pub(crate) struct Subscriptions {
     stripe: Stripe,
     turns: Turns,
     keys: Keys,
+    noted_tenants: Mutex<HashSet<TenantId>>,
     platform: Platform,
 }
 

@@ -13,7 +13,7 @@ use contracts::{SubscriptionId, TenantId, UserId};
 use outbox::{Outbox, Unit};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use store::{Condition, Item, Key, StoreError, StoreErrorKind};
+use store::{Condition, Cursor, Item, Key, Query, StoreError, StoreErrorKind};
 
 use crate::subscription::{Reservation, Subscription};
 
@@ -126,6 +126,24 @@ impl Records {
         unit.put(item, Condition::Absent);
         let key = record_key(tenant, &operation.subscription_id);
         unit.put(Item::new(key, 1, write(&Record::Reserved(reservation))), Condition::Absent);
+    }
+
+    /// Reserves what was found at Stripe under a name that nothing stands under here.
+    pub(crate) fn reserve_found(&self, unit: &mut Unit, tenant: &TenantId, id: &SubscriptionId, found: Reservation) {
+        let item = Item::new(record_key(tenant, id), 1, write(&Record::Reserved(found)));
+        unit.put(item, Condition::Absent);
+    }
+
+    /// A page of a tenant's records by id, whatever their state.
+    pub(crate) async fn page(
+        &self,
+        tenant: &TenantId,
+        limit: u32,
+        after: Option<Cursor>,
+    ) -> Result<(Vec<Record>, Option<Cursor>), StoreError> {
+        let query = Query { after, ..Query::all(format!("sub#{tenant}"), limit) };
+        let page = self.outbox.store().query(&query).await?;
+        Ok((page.items.iter().map(read).collect::<Result<_, _>>()?, page.next))
     }
 
     /// Adds a record's new state to `unit`. `expires_at_ms` is for refusals.

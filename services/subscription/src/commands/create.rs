@@ -25,6 +25,7 @@ pub(crate) async fn create(
     ask: CreateV1,
 ) -> Result<SubscriptionView, Rejection<CreateRefusal>> {
     check(&service, &asked, &ask)?;
+    service.note_tenant(&asked.tenant).await?;
     let key_hash = hex(&Sha256::digest(ask.idempotency_key.as_bytes()));
     let _turn = service.turns.take(format!("{}#{}#{key_hash}", asked.tenant, ask.user_id)).await;
     for _ in 0..MAX_DECISIONS {

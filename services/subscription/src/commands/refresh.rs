@@ -108,7 +108,7 @@ fn audit(
 }
 
 /// Adds what a fetched object makes of a subscription to `unit`. It is written even when nothing changed (`store.rs`).
-fn apply(
+pub(crate) fn apply(
     service: &Subscriptions,
     unit: &mut Unit,
     tenant: &TenantId,
@@ -127,7 +127,7 @@ fn apply(
 }
 
 /// The creation was cut off between Stripe and our commit, and Stripe's news is faster than the caller's next try.
-fn adopt(
+pub(crate) fn adopt(
     service: &Subscriptions,
     tenant: &TenantId,
     stored: &Stored,

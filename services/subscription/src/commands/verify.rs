@@ -21,6 +21,7 @@ pub(crate) async fn verify(
     if subscription.user_id != ask.user_id {
         return Err(Rejection::Refused(VerifyRefusal::NotOwner));
     }
+    service.note_tenant(&asked.tenant).await?;
     if subscription.is_overdue(service.platform.clock.now_ms()) {
         let refreshing = refresh::refresh(&service, &asked.tenant, &ask.subscription_id, &asked.trail);
         let limit = Duration::from_millis(service.config.proofs.refresh_wait_ms);

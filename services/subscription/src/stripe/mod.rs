@@ -19,6 +19,7 @@ pub(crate) use requests::{NewSubscription, derived_key, hex, is_id};
 pub(crate) use views::SubscriptionObject;
 
 use crate::config::StripeConfig;
+use crate::reconcile::page::{self, EventObject, Listed};
 use fetch::Shared;
 use transport::Transport;
 
@@ -77,6 +78,23 @@ impl Stripe {
         }
         let call = requests::retrieve_subscription(id);
         self.subscriptions.get(id, async || read(&self.transport.send(&call).await?)).await
+    }
+
+    /// A page of every subscription there is, newest first, ended ones too.
+    pub(crate) async fn list_all_subscriptions(
+        &self,
+        after: Option<&str>,
+    ) -> Result<Listed<SubscriptionObject>, StripeFailure> {
+        page::subscriptions(&self.transport.send(&requests::list_all_subscriptions(after)).await?)
+    }
+
+    /// A page of the events about subscriptions since a moment (Unix seconds), newest first.
+    pub(crate) async fn list_subscription_events(
+        &self,
+        since_s: u64,
+        after: Option<&str>,
+    ) -> Result<Listed<EventObject>, StripeFailure> {
+        page::events(&self.transport.send(&requests::list_subscription_events(since_s, after)).await?)
     }
 
     /// Lookup keys of a customer's active entitlements.

@@ -20,11 +20,13 @@ pub(crate) enum Endpoint {
     RetrieveSubscription,
     ListSubscriptions,
     ListEntitlements,
+    SweepSubscriptions,
+    ListEvents,
 }
 
 impl Endpoint {
     /// How many there are.
-    pub(crate) const COUNT: usize = 6;
+    pub(crate) const COUNT: usize = 8;
 
     /// For metrics and logs.
     pub(crate) fn name(self) -> &'static str {
@@ -35,6 +37,8 @@ impl Endpoint {
             Self::RetrieveSubscription => "subscriptions.retrieve",
             Self::ListSubscriptions => "subscriptions.list",
             Self::ListEntitlements => "entitlements.list",
+            Self::SweepSubscriptions => "subscriptions.sweep",
+            Self::ListEvents => "events.list",
         }
     }
 }
@@ -99,6 +103,36 @@ pub(crate) fn retrieve_subscription(id: &str) -> Call {
 pub(crate) fn list_subscriptions(customer: &str) -> Call {
     let request = ListSubscription::new().customer(customer).status(ListSubscriptionStatus::All).limit(100);
     get(Endpoint::ListSubscriptions, request.build())
+}
+
+/// Reads a page of every subscription, ended ones too.
+pub(crate) fn list_all_subscriptions(after: Option<&str>) -> Call {
+    let request = ListSubscription::new().status(ListSubscriptionStatus::All).limit(100);
+    let request = match after {
+        Some(after) => request.starting_after(after),
+        None => request,
+    };
+    get(Endpoint::SweepSubscriptions, request.build())
+}
+
+/// Reads a page of the events about subscriptions since a moment.
+pub(crate) fn list_subscription_events(since_s: u64, after: Option<&str>) -> Call {
+    #[derive(Serialize)]
+    struct Created {
+        gte: u64,
+    }
+    #[derive(Serialize)]
+    struct Query<'a> {
+        r#type: &'a str,
+        created: Created,
+        limit: u8,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        starting_after: Option<&'a str>,
+    }
+    let query =
+        Query { r#type: "customer.subscription.*", created: Created { gte: since_s }, limit: 100, starting_after: after };
+    // async-stripe has this request in a crate of its own.
+    get(Endpoint::ListEvents, RequestBuilder::new(StripeMethod::Get, "/events").query(&query))
 }
 
 /// Reads a customer's active entitlements, a hundred of them.
