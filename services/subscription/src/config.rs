@@ -5,6 +5,7 @@ use service::config::{Checks, ConfigProblem, Mode, Secret, Validate};
 use url::Url;
 
 use crate::catalogue::{self, Catalogue, Plan};
+use crate::return_urls;
 use crate::vault;
 
 /// The subscription service's settings; `config.toml` explains each and holds the defaults.
@@ -17,6 +18,8 @@ pub struct Config {
     pub operation_memory_days: u64,
     /// What may be bought.
     pub plans: Vec<Plan>,
+    /// Where Stripe's pages may send a browser.
+    pub return_urls: Vec<String>,
     /// How Stripe is called.
     pub stripe: StripeConfig,
     /// How proofs are issued.
@@ -101,6 +104,7 @@ impl Validate for Config {
         checks.range("max_requests", self.max_requests, 1..=10_000);
         checks.range("operation_memory_days", self.operation_memory_days, 1..=365);
         catalogue::check(&self.plans, &mut checks);
+        return_urls::check(&self.return_urls, &mut checks);
         self.stripe.check(&mut checks);
         checks.range("usage.sweep_interval_ms", self.usage.sweep_interval_ms, 100..=600_000);
         self.reconcile.check(&mut checks);

@@ -1,10 +1,10 @@
 //! Plans, subscriptions that follow Stripe's truth, and the proofs of them.
 //!
 //! ```text
-//! gateway ──create / get / verify (requests)──▶ commands ──▶ reservation in our store ──▶ Stripe ──▶ state + facts
-//! anybody ──list_proof_keys (request)─────────▶    │                                        ▲
-//! webhook.stripe_subscription_changed (event) ─────┴── a hint: fetch the object ────────────┘
-//!                                            state + facts in one transaction │
+//! gateway ──create / checkout / change / … (requests)──▶ commands ──▶ reservation or status machine ──▶ Stripe
+//! anybody ──list_proof_keys (request)──────────────────▶    │                                          ▲    │
+//! webhook.stripe_…_changed (events) ────────────────────────┴── a hint: fetch the object ──────────────┘    │
+//!                                            state + facts in one transaction ◀────────────────────────────┘
 //!        subscription.created / status_changed / transition_rejected / proof_revoked / proof_key_published (events)
 //! ```
 //!
@@ -24,6 +24,7 @@ mod features;
 mod keys;
 mod metadata;
 mod reconcile;
+mod return_urls;
 mod status;
 mod revocations;
 mod store;
@@ -32,6 +33,7 @@ mod subscription;
 mod turns;
 mod usage;
 mod vault;
+mod wish;
 
 pub use catalogue::{Plan, PriceIds};
 pub use config::{Config, ProofConfig, StripeConfig};
@@ -46,7 +48,9 @@ use contracts::TenantId;
 use service::Platform;
 
 use crate::catalogue::Catalogue;
-use crate::commands::{create, get, list_proof_keys, proof_snapshot, verify};
+use crate::commands::{
+    cancel, change_plan, checkout, create, get, list, list_proof_keys, plans, portal, proof_snapshot, resume, verify,
+};
 use crate::keys::Keys;
 use crate::store::Records;
 use crate::stripe::Stripe;
@@ -86,6 +90,14 @@ pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router>
     platform.serve(&service, max, list_proof_keys::list_proof_keys).await?;
     platform.serve(&service, max, proof_snapshot::proof_snapshot).await?;
     platform.serve(&service, max, usage::usage).await?;
+    platform.serve(&service, max, list::list).await?;
+    platform.serve(&service, max, change_plan::change_plan).await?;
+    platform.serve(&service, max, cancel::cancel).await?;
+    platform.serve(&service, max, resume::resume).await?;
+    platform.serve(&service, max, checkout::create_checkout).await?;
+    platform.serve(&service, max, portal::create_portal).await?;
+    platform.serve(&service, max, plans::list_plans).await?;
+    platform.serve(&service, max, plans::check_plans).await?;
     let keeper = Arc::clone(&service);
     platform.lifecycle.spawn("subscription.keys", async move { keeper.keep_keys().await });
     let sweeper = Arc::clone(&service);

@@ -49,6 +49,9 @@ pub(crate) struct Reservation {
     pub(crate) reserved_at_ms: u64,
     /// Numbers the keys under which Stripe was asked to create it.
     pub(crate) attempt: u32,
+    /// The customer makes it, on Stripe's checkout page.
+    #[serde(default)]
+    pub(crate) by_checkout: bool,
 }
 
 /// How long an entitlement outlasts what was paid.
@@ -81,8 +84,8 @@ pub(crate) struct Change {
 
 impl Reservation {
     /// The reserved subscription, now that Stripe made it.
-    pub(crate) fn fulfil(self, object: &SubscriptionObject, now_ms: u64) -> Change {
-        let subscription = Subscription {
+    pub(crate) fn fulfil(self, object: &SubscriptionObject, now_ms: u64, rules: Rules<'_>) -> Change {
+        let mut subscription = Subscription {
             subscription_id: self.subscription_id,
             user_id: self.user_id,
             plan: self.plan,
@@ -97,6 +100,8 @@ impl Reservation {
             ver: 1,
             sequence: 1,
         };
+        // What is paid counts, not what was asked for.
+        subscription.follow_price(object.price_id.as_deref(), rules);
         let created = CreatedV1 {
             subscription_id: subscription.subscription_id.clone(),
             user_id: subscription.user_id.clone(),
@@ -140,16 +145,39 @@ impl Subscription {
         Change { subscription: next, facts, surprise: is_surprise.then_some((from, to)) }
     }
 
-    /// Audits a status somebody asked for or announced that the machine does not lead to from here.
-    pub(crate) fn reject(mut self, to: &StripeStatus, source: &str) -> Option<Change> {
-        let (from, wanted) = (self.status.kind(), to.kind());
-        if self.status == *to || allowed(from, wanted) {
+    /// Audits a status that was announced and that the machine does not lead to from here.
+    pub(crate) fn reject_hint(self, to: &StripeStatus) -> Option<Change> {
+        if self.status == *to || allowed(self.status.kind(), to.kind()) {
             return None;
         }
+        let (subscription_id, from) = (self.subscription_id.clone(), self.status.kind());
+        let source = "webhook".to_owned();
+        Some(self.rejected(TransitionRejectedV1 {
+            subscription_id,
+            from,
+            to: to.kind(),
+            source,
+            asked: None,
+            user_id: None,
+        }))
+    }
+
+    /// Audits a wish of `user` that its status does not allow.
+    pub(crate) fn reject_wish(self, asked: &str, to: Status, user: &UserId) -> Change {
+        let (subscription_id, from) = (self.subscription_id.clone(), self.status.kind());
+        self.rejected(TransitionRejectedV1 {
+            subscription_id,
+            from,
+            to,
+            source: "api".to_owned(),
+            asked: Some(asked.to_owned()),
+            user_id: Some(user.clone()),
+        })
+    }
+
+    fn rejected(mut self, fact: TransitionRejectedV1) -> Change {
         self.sequence += 1;
-        let subscription_id = self.subscription_id.clone();
-        let fact = TransitionRejectedV1 { subscription_id, from, to: wanted, source: source.to_owned() };
-        Some(Change { facts: vec![(self.sequence, fact.into())], subscription: self, surprise: None })
+        Change { facts: vec![(self.sequence, fact.into())], subscription: self, surprise: None }
     }
 
     /// Until when proofs may speak, Unix milliseconds; `None` when the status entitles to nothing.
@@ -180,7 +208,9 @@ impl Subscription {
             status: self.status.kind(),
             stripe_subscription_id: self.stripe_subscription_id.clone(),
             current_period_end_ms: self.current_period_end_ms,
+            cancel_at_period_end: self.cancel_at_period_end,
             metadata: self.metadata.clone(),
+            payment: None,
         }
     }
 
@@ -218,4 +248,4 @@ impl Subscription {
 
 #[cfg(test)]
 #[path = "subscription_tests.rs"]
-mod tests;
+pub(crate) mod tests;

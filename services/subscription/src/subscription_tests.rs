@@ -25,7 +25,9 @@ fn object(status: &str) -> SubscriptionObject {
         cancel_at_period_end: false,
         current_period_end_ms: Some(NOW + 30 * DAY),
         price_id: Some("price_team_monthly".into()),
+        item_id: Some("si_1".into()),
         metadata: BTreeMap::new(),
+        payment: None,
     }
 }
 
@@ -40,11 +42,17 @@ fn reservation() -> Reservation {
         metadata: BTreeMap::from([("team".into(), "blue".into())]),
         reserved_at_ms: NOW,
         attempt: 1,
+        by_checkout: false,
     }
 }
 
-fn created(status: &str) -> Subscription {
-    reservation().fulfil(&object(status), NOW).subscription
+pub(crate) fn created(status: &str) -> Subscription {
+    fulfil(&object(status)).subscription
+}
+
+fn fulfil(object: &SubscriptionObject) -> Change {
+    let catalogue = Catalogue::new(&plans(), Mode::Development);
+    reservation().fulfil(object, NOW, Rules { catalogue: &catalogue, tenant: &tenant(), proof_ttl_ms: TTL })
 }
 
 fn apply(subscription: Subscription, object: &SubscriptionObject, now_ms: u64) -> Change {
@@ -59,7 +67,7 @@ fn terms() -> Terms {
 
 #[test]
 fn a_fulfilled_reservation_says_that_it_was_created() {
-    let change = reservation().fulfil(&object("incomplete"), NOW);
+    let change = fulfil(&object("incomplete"));
     let [(1, SubscriptionEvent::Created(fact))] = change.facts.as_slice() else { panic!("{:?}", change.facts) };
     assert_eq!((fact.plan.as_str(), fact.status), ("team", Status::Incomplete));
     assert_eq!((change.subscription.ver, change.subscription.sequence), (1, 1));
@@ -134,12 +142,12 @@ fn entitlement_ends_with_period_leeway_or_grace() {
 
 #[test]
 fn an_illegal_wish_is_audited_and_changes_nothing() {
-    let change = created("canceled").reject(&StripeStatus::new("active"), "webhook").expect("illegal");
+    let change = created("canceled").reject_hint(&StripeStatus::new("active")).expect("illegal");
     let [(2, SubscriptionEvent::TransitionRejected(fact))] = change.facts.as_slice() else { panic!() };
     assert_eq!((fact.from, fact.to, fact.source.as_str()), (Status::Canceled, Status::Active, "webhook"));
     assert_eq!(change.subscription.status.as_str(), "canceled");
-    assert_eq!(created("active").reject(&StripeStatus::new("active"), "webhook"), None);
-    assert_eq!(created("active").reject(&StripeStatus::new("canceled"), "api"), None);
+    assert_eq!(created("active").reject_hint(&StripeStatus::new("active")), None);
+    assert_eq!(created("active").reject_hint(&StripeStatus::new("canceled")), None);
 }
 
 #[test]
@@ -178,7 +186,7 @@ proptest! {
         for (number, (hinted, seen)) in hints.iter().enumerate() {
             let hinted = StripeStatus::new(STATUSES[life[*hinted]]);
             let truth = object(STATUSES[life[*seen]]);
-            if let Some(rejected) = now.clone().reject(&hinted, "webhook") {
+            if let Some(rejected) = now.clone().reject_hint(&hinted) {
                 told.extend(rejected.facts.iter().map(|(sequence, _)| *sequence));
                 now = rejected.subscription;
             }

@@ -195,6 +195,12 @@ pub struct TransitionRejectedV1 {
     pub to: Status,
     /// Who asked: `api` or `webhook`.
     pub source: String,
+    /// What was asked: `change_plan`, `cancel`, `resume`; absent for a webhook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
+    /// Which user asked; absent for a webhook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<UserId>,
 }
 
 impl Contract for TransitionRejectedV1 {
@@ -205,7 +211,9 @@ impl Contract for TransitionRejectedV1 {
             subscription_id: sample_id(),
             from: Status::Canceled,
             to: Status::Active,
-            source: "webhook".into(),
+            source: "api".into(),
+            asked: Some("resume".into()),
+            user_id: Some("ada".parse().expect("a valid id")),
         }]
     }
 }

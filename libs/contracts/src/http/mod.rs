@@ -4,4 +4,6 @@ mod problem;
 mod subscription;
 
 pub use problem::{Problem, Violation};
-pub use subscription::{CreateSubscription, VerifySubscription};
+pub use subscription::{
+    CancelSubscription, ChangePlan, CreateCheckout, CreatePortal, CreateSubscription, VerifySubscription,
+};

@@ -101,6 +101,7 @@ fn reservation(
         metadata: object.metadata.iter().filter(|(key, _)| mine(key)).map(|(k, v)| (k.clone(), v.clone())).collect(),
         reserved_at_ms: work.now_ms(),
         attempt: 0,
+        by_checkout: false,
     })
 }
 

@@ -26,6 +26,17 @@ use tokio::runtime::Runtime;
 /// Longest any test waits for something to come true.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 pub(crate) const PRICE: &str = "price_team_monthly";
+/// Another plan's, the same plan's by the year, and one that another tenant alone may buy.
+pub(crate) const GOLD: &str = "price_gold_monthly";
+pub(crate) const YEAR: &str = "price_team_yearly";
+pub(crate) const FOREIGN: &str = "price_of_beta";
+pub(crate) const APP: &str = "https://app.example.com";
+
+const PLANS: &str = r#"[
+  { name = "team", price_ids = { test = ["price_team_monthly", "price_team_yearly"], live = ["price_live"] }, limits = { peers = 50 } },
+  { name = "gold", price_ids = { test = ["price_gold_monthly"] }, limits = { peers = 500 }, features = ["relay"] },
+  { name = "own", price_ids = { test = ["price_of_beta"] }, tenants = ["beta"] },
+]"#;
 
 /// Settings on top of the defaults: `("stripe.max_retries", "0")`.
 pub(crate) type Settings<'a> = &'a [(&'a str, &'a str)];
@@ -66,14 +77,15 @@ impl World {
     }
 
     pub(crate) async fn on(clock: Clock, settings: Settings<'_>, options: Options) -> Self {
-        let price = SeedPrice {
-            id: PRICE.into(),
-            unit_amount: 900,
+        let price = |id: &str, unit_amount, interval: &str| SeedPrice {
+            id: id.into(),
+            unit_amount,
             currency: "eur".into(),
-            interval: "month".into(),
-            nickname: "Team".into(),
+            interval: interval.into(),
+            nickname: id.into(),
         };
-        let options = Options { prices: vec![price], clock: clock.clone(), ..options };
+        let prices = vec![price(PRICE, 900, "month"), price(GOLD, 2_900, "month"), price(YEAR, 9_900, "year")];
+        let options = Options { prices, clock: clock.clone(), ..options };
         let stripe = StripeEmulator::start(options).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let quick = [
@@ -83,6 +95,8 @@ impl World {
             ("stripe.backoff_ms", "5"),
             ("stripe.request_timeout_ms", "3000"),
             ("stripe.fetch_spacing_ms", "20"),
+            ("plans", PLANS),
+            ("return_urls", APP),
         ];
         let settings: Vec<_> =
             quick.iter().chain(settings).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
@@ -115,9 +129,22 @@ impl World {
     }
 
     pub(crate) async fn cancel_at_stripe(&self, id: &str) {
-        let url = format!("{}/v1/subscriptions/{id}", self.stripe.base_url());
+        self.delete_at_stripe(&format!("/v1/subscriptions/{id}")).await;
+    }
+
+    pub(crate) async fn delete_at_stripe(&self, path: &str) {
+        let url = format!("{}{path}", self.stripe.base_url());
         let answer = http().delete(url).bearer_auth("sk_test_looking").send().await.unwrap();
         assert!(answer.status().is_success());
+    }
+
+    /// Changes something at Stripe as its dashboard would.
+    pub(crate) async fn form(&self, path: &str, form: &str) -> Value {
+        let request = http().post(format!("{}{path}", self.stripe.base_url())).bearer_auth("sk_test_looking");
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(form.to_owned());
+        let answer = request.send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
+        answer.json().await.unwrap()
     }
 
     /// Every subscription there is at Stripe.
@@ -198,9 +225,9 @@ impl Running {
         self.hint_with(hint, number).await;
     }
 
-    pub(crate) async fn hint_with(&self, hint: StripeSubscriptionChangedV1, number: u64) {
+    pub(crate) async fn hint_with(&self, hint: impl Into<WebhookEvent>, number: u64) {
         let mut unit = Unit::new();
-        unit.publish(&tenant(), number, &Trail::new("hint"), &WebhookEvent::from(hint));
+        unit.publish(&tenant(), number, &Trail::new("hint"), &hint.into());
         self.webhook.outbox.commit(unit).await.unwrap();
     }
 

@@ -1,8 +1,10 @@
 //! The real service on an embedded bus and a temporary SQLite file, against the Stripe emulator.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod changes;
 mod create;
 mod harness;
+mod offers;
 mod proofs;
 mod stripe_failures;
 mod webhooks;
