@@ -125,7 +125,7 @@ impl Host {
         self.serve_at(
             self.config.common.admin.listen,
             "admin.listen",
-            admin_router(self.health.clone()).merge(self.dead_letters.router()),
+            admin_router(self.health.clone()).merge(self.dead_letters.router()).merge(self.desks.router()),
         )
         .await
     }
