@@ -16,6 +16,7 @@
 //! - A key is published before anything is signed with it; no proof outlives its key or its entitlement.
 //! - Facts of a subscription are numbered without gaps.
 
+mod admin;
 mod catalogue;
 mod commands;
 mod config;
@@ -98,6 +99,7 @@ pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router>
     platform.serve(&service, max, portal::create_portal).await?;
     platform.serve(&service, max, plans::list_plans).await?;
     platform.serve(&service, max, plans::check_plans).await?;
+    platform.add_admin_routes(admin::router(Arc::clone(&service)));
     let keeper = Arc::clone(&service);
     platform.lifecycle.spawn("subscription.keys", async move { keeper.keep_keys().await });
     let sweeper = Arc::clone(&service);

@@ -250,18 +250,6 @@ impl Records {
         unit.put(item, Condition::Absent);
     }
 
-    /// A page of a tenant's records by id, whatever their state.
-    pub(crate) async fn page(
-        &self,
-        tenant: &TenantId,
-        limit: u32,
-        after: Option<Cursor>,
-    ) -> Result<(Vec<Record>, Option<Cursor>), StoreError> {
-        let query = Query { after, ..Query::all(format!("sub#{tenant}"), limit) };
-        let page = self.outbox.store().query(&query).await?;
-        Ok((page.items.iter().map(read).collect::<Result<_, _>>()?, page.next))
-    }
-
     /// Adds a record's new state to `unit`. `expires_at_ms` is for refusals.
     pub(crate) fn update(
         unit: &mut Unit,

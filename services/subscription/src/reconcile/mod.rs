@@ -26,7 +26,7 @@ use std::time::Duration;
 use contracts::events::subscription::ReconcileMode;
 use store::StoreError;
 
-pub(crate) use desk::{Desk, Kind, Run};
+pub(crate) use desk::{Desk, Kind, Run, tenants};
 
 use crate::Subscriptions;
 use crate::stripe::StripeFailure;

@@ -6,7 +6,6 @@ use store::Cursor;
 use super::page::Phase;
 use super::run::Work;
 use super::{Stopped, compare, desk};
-use crate::store::Record;
 use crate::subscription::Subscription;
 
 /// Records a page.
@@ -38,14 +37,8 @@ pub(super) async fn page(
         return Ok(Phase::Ours { tenants_after, tenants, records_after: None, is_last });
     };
     let after = records_after.as_deref().map(Cursor::parse).transpose()?;
-    let (records, next) = work.service.records.page(&tenant, PAGE, after).await?;
-    let live: Vec<Subscription> = records
-        .into_iter()
-        .filter_map(|record| match record {
-            Record::Live(subscription) if !compare::is_final(&subscription.status) => Some(subscription),
-            _ => None,
-        })
-        .collect();
+    let (mut live, next) = work.service.records.list(&tenant, None, PAGE, after).await?;
+    live.retain(|subscription| !compare::is_final(&subscription.status));
     look_for(work, &tenant, live).await?;
     let records_after = next.as_ref().map(|next| next.as_str().to_owned());
     if records_after.is_none() {

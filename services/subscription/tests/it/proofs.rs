@@ -10,14 +10,14 @@ use crate::harness::{World, prove, tenant, until, wish};
 
 const NOW: u64 = 1_790_000_000_000;
 
-async fn keys(world: &World) -> Vec<ProofKey> {
+pub(crate) async fn keys(world: &World) -> Vec<ProofKey> {
     match world.service.ask("platform", &ListProofKeysV1 {}).await {
         Answer::Ok(reply) => reply.keys,
         other => panic!("{other:?}"),
     }
 }
 
-async fn verifier(world: &World) -> ProofVerifier {
+pub(crate) async fn verifier(world: &World) -> ProofVerifier {
     let verifier = ProofVerifier::new(service::proof_rules());
     for key in keys(world).await {
         verifier.add_key(&key, world.service.platform.clock.now_ms()).unwrap();
