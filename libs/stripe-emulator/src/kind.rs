@@ -16,10 +16,13 @@ pub(crate) enum Kind {
     Feature,
     ProductFeature,
     ActiveEntitlement,
+    TestClock,
+    EventDestination,
+    ThinEvent,
 }
 
 /// Each kind with what Stripe's errors call it and what its ids begin with, in the order of the enum.
-const KINDS: [(Kind, &str, &str); 15] = [
+const KINDS: [(Kind, &str, &str); 18] = [
     (Kind::Product, "product", "prod"),
     (Kind::Price, "price", "price"),
     (Kind::Customer, "customer", "cus"),
@@ -35,6 +38,9 @@ const KINDS: [(Kind, &str, &str); 15] = [
     (Kind::Feature, "entitlements.feature", "feat_test"),
     (Kind::ProductFeature, "product_feature", "prodft_test"),
     (Kind::ActiveEntitlement, "entitlements.active_entitlement", "ent_test"),
+    (Kind::TestClock, "test_helpers.test_clock", "clock"),
+    (Kind::EventDestination, "event destination", "ed_test"),
+    (Kind::ThinEvent, "event", "evt_test"),
 ];
 
 impl Kind {

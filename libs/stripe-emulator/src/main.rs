@@ -71,10 +71,49 @@ async fn main() -> anyhow::Result<()> {
         ..Options::default()
     })
     .await?;
+    // Listened to before the address is told: whoever knows it may ask for the end at once.
+    let stop = StopSignal::listen().context("listening for signals")?;
     println!("{}", emulator.base_url());
-    tokio::signal::ctrl_c().await.context("waiting for Ctrl-C")?;
+    stop.wait().await.context("waiting for a signal")?;
     emulator.shutdown().await;
     Ok(())
+}
+
+/// Ctrl-C or SIGTERM.
+#[cfg(unix)]
+struct StopSignal {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl StopSignal {
+    fn listen() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn wait(mut self) -> std::io::Result<()> {
+        tokio::select! {
+            _ = self.interrupt.recv() => Ok(()),
+            _ = self.terminate.recv() => Ok(()),
+        }
+    }
+}
+
+/// Ctrl-C.
+#[cfg(not(unix))]
+struct StopSignal;
+
+#[cfg(not(unix))]
+impl StopSignal {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn wait(self) -> std::io::Result<()> {
+        tokio::signal::ctrl_c().await
+    }
 }
 
 fn price(text: &str) -> anyhow::Result<SeedPrice> {

@@ -12,11 +12,12 @@ use http::StatusCode;
 use serde_json::Value;
 
 use crate::app::App;
+use crate::control;
 use crate::error::ApiError;
 use crate::params::Params;
 use crate::resources::checkout_sessions::{self, Payer};
 use crate::resources::portal::{self, Action};
-use crate::world::{Cause, World};
+use crate::world::World;
 
 /// The cards a payer can choose from.
 const CARDS: [(&str, &str); 4] = [
@@ -33,7 +34,7 @@ pub(crate) fn router() -> Router<Arc<App>> {
 }
 
 async fn checkout(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
-    match checkout_sessions::retrieve(&app.world(), &id) {
+    match checkout_sessions::retrieve(&begin(&app, &id), &id) {
         Ok(session) => checkout_page(&session, "").into_response(),
         Err(error) => refused(&error),
     }
@@ -44,7 +45,7 @@ async fn pay(State(app): State<Arc<App>>, Path(id): Path<String>, body: Bytes) -
         Ok(payer) => payer,
         Err(error) => return refused(&error),
     };
-    let mut world = begin(&app);
+    let mut world = begin(&app, &id);
     match checkout_sessions::complete(&mut world, &id, &payer) {
         Ok(session) => {
             let url = session["success_url"].as_str().unwrap_or_default().replace("{CHECKOUT_SESSION_ID}", &id);
@@ -59,7 +60,7 @@ async fn pay(State(app): State<Arc<App>>, Path(id): Path<String>, body: Bytes) -
 }
 
 async fn customer_portal(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
-    portal_page(&app.world(), &id)
+    portal_page(&begin(&app, &id), &id)
 }
 
 async fn manage(State(app): State<Arc<App>>, Path(id): Path<String>, body: Bytes) -> Response {
@@ -67,7 +68,7 @@ async fn manage(State(app): State<Arc<App>>, Path(id): Path<String>, body: Bytes
         Ok(wish) => wish,
         Err(error) => return refused(&error),
     };
-    let mut world = begin(&app);
+    let mut world = begin(&app, &id);
     match portal::act(&mut world, &id, subscription.as_deref(), &action) {
         Ok(_) => portal_page(&world, &id),
         Err(error) => refused(&error),
@@ -95,10 +96,9 @@ fn wish(body: &[u8]) -> Result<(Action, Option<String>), ApiError> {
     Ok((action, form.text("subscription")?))
 }
 
-// What a payer does stands behind no API request of the account.
-fn begin(app: &App) -> std::sync::MutexGuard<'_, World> {
+fn begin<'a>(app: &'a App, id: &str) -> std::sync::MutexGuard<'a, World> {
     let mut world = app.world();
-    world.begin(Cause::default());
+    control::begin(&mut world, id);
     world
 }
 

@@ -32,14 +32,15 @@ pub(crate) fn render(
     Ok(value)
 }
 
-/// Takes away the fields that are only there when expanded.
+/// Takes away the fields that are only there when expanded, and the emulator's own, whose names begin with `_`.
 pub(crate) fn strip(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(strip),
         Value::Object(fields) => {
             let hidden = fields.get("object").and_then(Value::as_str).map(includable).unwrap_or_default();
-            fields.retain(|name, _| !hidden.contains(&name.as_str()));
-            fields.values_mut().for_each(strip);
+            let object = fields.contains_key("object");
+            fields.retain(|name, _| !hidden.contains(&name.as_str()) && (!object || !name.starts_with('_')));
+            fields.iter_mut().filter(|(name, _)| *name != "metadata").for_each(|(_, field)| strip(field));
         }
         _ => {}
     }

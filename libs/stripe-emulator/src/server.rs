@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::app::App;
+use crate::app::{App, Rate};
 use crate::delivery::Deliveries;
 use crate::error::ApiError;
 use crate::faults::Faults;
@@ -18,7 +18,7 @@ use crate::resources::{portal, prices, webhook_endpoints};
 use crate::socket::{BoundedListener, Line};
 use crate::version::ApiVersion;
 use crate::world::World;
-use crate::{api, control, pages};
+use crate::{api, control, pages, time};
 
 /// How long `shutdown` lets requests finish, in milliseconds of real time.
 const DRAIN_MS: u64 = 2_000;
@@ -64,7 +64,9 @@ impl StripeEmulator {
             world: Mutex::new(world),
             faults: Mutex::new(Faults::default()),
             journal: Mutex::new(Journal::default()),
+            rate: Mutex::new(Rate::new(options.limits.requests_per_s)),
         });
+        tokio::spawn(keep_time(Arc::clone(&app), options.tick_ms));
         let router = control::router().merge(pages::router()).fallback(api::serve).with_state(app);
         let service = router.into_make_service_with_connect_info::<Line>();
         let listener = BoundedListener::new(listener, options.limits.connections);
@@ -93,6 +95,16 @@ impl StripeEmulator {
         let mut server = self.server;
         if tokio::time::timeout(Duration::from_millis(DRAIN_MS), &mut server).await.is_err() {
             server.abort();
+        }
+    }
+}
+
+/// Does what the clock has made due also while nobody asks.
+async fn keep_time(app: Arc<App>, tick_ms: u64) {
+    loop {
+        tokio::select! {
+            () = app.stop.cancelled() => return,
+            () = app.clock.sleep(Duration::from_millis(tick_ms)) => time::catch_up(&mut app.world()),
         }
     }
 }

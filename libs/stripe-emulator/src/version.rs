@@ -42,7 +42,7 @@ impl ApiVersion {
             Value::Array(items) => items.iter_mut().for_each(|item| self.shape(item)),
             Value::Object(fields) => {
                 self.prune(fields);
-                fields.values_mut().for_each(|field| self.shape(field));
+                fields.iter_mut().filter(|(name, _)| *name != "metadata").for_each(|(_, field)| self.shape(field));
             }
             _ => {}
         }
@@ -78,7 +78,7 @@ impl ApiVersion {
     }
 }
 
-/// Fields an object has only before basil, and only since; one in both lists is never shown.
+/// Fields an object has only before basil, and only since.
 fn only_in(object: &str) -> (&'static [&'static str], &'static [&'static str]) {
     match object {
         "subscription" => (
@@ -120,12 +120,7 @@ fn only_in(object: &str) -> (&'static [&'static str], &'static [&'static str]) {
             &["parent", "pricing", "taxes", "subtotal"],
         ),
         "payment_intent" => (&["invoice"], &["customer_account"]),
-        "product_feature" => (&["product"], &["product"]),
-        // Stripe does not say whose an entitlement is; the emulator has to know.
-        "entitlements.active_entitlement" => (&["customer"], &["customer"]),
-        "checkout.session" => {
-            (&["_subscription_data", "shipping_details"], &["_subscription_data", "customer_account"])
-        }
+        "checkout.session" => (&["shipping_details"], &["customer_account"]),
         "billing_portal.session" => (&[], &["customer_account"]),
         "payment_method" | "customer" => (&[], &["customer_account"]),
         _ => (&[], &[]),

@@ -11,9 +11,7 @@ use crate::delivery::Deliveries;
 use crate::error::ApiError;
 use crate::ids;
 use crate::kind::Kind;
-use crate::options::{Limits, Options};
-use crate::render;
-use crate::resources::entitlements;
+use crate::options::{Dunning, Limits, Options};
 use crate::version::ApiVersion;
 
 /// The request that makes things happen now; events name it.
@@ -42,10 +40,19 @@ pub(crate) struct World {
     pub(crate) base_url: String,
     /// Invoices a payer confirms once the current request is answered.
     pub(crate) to_confirm: Vec<String>,
+    pub(crate) dunning: Dunning,
+    /// Test clocks on their way; they arrive once the current request is answered.
+    pub(crate) advancing: Vec<(String, i64)>,
+    /// No object on the emulator's own time is due before this second.
+    pub(crate) idle_until_s: i64,
+    pub(crate) cause: Cause,
     clock: Clock,
-    cause: Cause,
-    tables: Vec<Table>,
+    /// The connected account at work; empty for the platform's own.
+    account: String,
+    accounts: BTreeMap<String, Vec<Table>>,
     sequence: u64,
+    /// The time of the test clock or the due moment at work, in Unix seconds.
+    at_s: Option<i64>,
 }
 
 impl World {
@@ -59,20 +66,95 @@ impl World {
             default_card: options.default_card.clone(),
             auto_confirm: options.auto_confirm,
             to_confirm: Vec::new(),
-            clock: options.clock.clone(),
+            dunning: options.dunning.clone(),
+            advancing: Vec::new(),
+            idle_until_s: 0,
             cause: Cause::default(),
-            tables: Kind::all().map(|_| Table::default()).collect(),
+            clock: options.clock.clone(),
+            account: String::new(),
+            accounts: BTreeMap::from([(String::new(), tables())]),
             sequence: 0,
+            at_s: None,
         }
     }
 
-    /// Says on whose behalf the next changes happen.
+    /// Says on whose behalf the next changes happen: on the platform's account, at the emulator's own time.
     pub(crate) fn begin(&mut self, cause: Cause) {
         self.cause = cause;
+        self.account.clear();
+        self.at_s = None;
+    }
+
+    /// Works on a connected account from now on; a new one comes into being.
+    ///
+    /// # Errors
+    /// 403 when it is no account id, 400 when there are too many accounts.
+    pub(crate) fn enter(&mut self, account: &str) -> Result<(), ApiError> {
+        let id = account.strip_prefix("acct_").unwrap_or_default();
+        if id.is_empty() || id.len() > 40 || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(ApiError::no_such_account(account));
+        }
+        if !self.accounts.contains_key(account) {
+            if self.accounts.len() > self.limits.accounts {
+                return Err(ApiError::emulator_full("account", self.limits.accounts));
+            }
+            self.accounts.insert(account.to_owned(), tables());
+            self.account = account.to_owned();
+            crate::resources::portal::seed(self)?;
+        }
+        self.account = account.to_owned();
+        Ok(())
+    }
+
+    /// Works on the account that has the object with that id.
+    pub(crate) fn enter_owner(&mut self, id: &str) {
+        let has = |tables: &Vec<Table>| tables.iter().any(|table| table.sequence_of.contains_key(id));
+        if let Some((account, _)) = self.accounts.iter().find(|(_, tables)| has(tables)) {
+            self.account = account.clone();
+        }
+    }
+
+    /// The accounts there are, the platform's own (empty) first.
+    pub(crate) fn accounts(&self) -> Vec<String> {
+        self.accounts.keys().cloned().collect()
+    }
+
+    /// Works on a known account from now on.
+    pub(crate) fn switch(&mut self, account: &str) {
+        debug_assert!(self.accounts.contains_key(account), "accounts are only ever added");
+        self.account = account.to_owned();
+    }
+
+    /// The connected account at work.
+    pub(crate) fn account(&self) -> Option<&str> {
+        (!self.account.is_empty()).then_some(self.account.as_str())
+    }
+
+    /// Lets it be `at_s`, until the next request begins; `None` is the emulator's own time.
+    pub(crate) fn be_at(&mut self, at_s: Option<i64>) {
+        self.at_s = at_s;
+    }
+
+    /// The test clock an object lives on: its own, its customer's, or itself.
+    pub(crate) fn test_clock_of(&self, id: &str) -> Option<String> {
+        let object = self.find_any(id)?;
+        if object["object"] == "test_helpers.test_clock" {
+            return Some(id.to_owned());
+        }
+        let own = crate::time::clock_of(object).map(str::to_owned);
+        own.or_else(|| {
+            let customer = self.find(Kind::Customer, object["customer"].as_str()?)?;
+            customer["test_clock"].as_str().map(str::to_owned)
+        })
     }
 
     /// Unix time in seconds, as objects carry it.
     pub(crate) fn now_s(&self) -> i64 {
+        self.at_s.unwrap_or_else(|| self.own_now_s())
+    }
+
+    /// The emulator's own time, whatever test clock is at work.
+    pub(crate) fn own_now_s(&self) -> i64 {
         i64::try_from(self.clock.now_ms() / 1_000).unwrap_or(i64::MAX)
     }
 
@@ -85,10 +167,10 @@ impl World {
     pub(crate) fn room(&self, kind: Kind, more: usize) -> Result<(), ApiError> {
         let limit = match kind {
             Kind::Event => return Ok(()),
-            Kind::WebhookEndpoint => self.limits.webhook_endpoints,
+            Kind::WebhookEndpoint | Kind::EventDestination => self.limits.webhook_endpoints,
             _ => self.limits.objects,
         };
-        if self.tables[kind as usize].objects.len() + more > limit {
+        if self.table(kind).objects.len() + more > limit {
             return Err(ApiError::emulator_full(kind.noun(), limit));
         }
         Ok(())
@@ -101,9 +183,10 @@ impl World {
     pub(crate) fn insert(&mut self, kind: Kind, object: Value) -> Result<(), ApiError> {
         self.room(kind, 1)?;
         let id = object["id"].as_str().unwrap_or_default().to_owned();
+        self.note_due(kind, &object);
         self.sequence += 1;
         let sequence = self.sequence;
-        let table = &mut self.tables[kind as usize];
+        let table = self.table_mut(kind);
         if table.sequence_of.contains_key(&id) {
             let message = format!("{} already exists.", kind.noun());
             return Err(ApiError::refused(Some("resource_already_exists"), message).at("id"));
@@ -115,7 +198,7 @@ impl World {
 
     /// The object with that id.
     pub(crate) fn find(&self, kind: Kind, id: &str) -> Option<&Value> {
-        let table = &self.tables[kind as usize];
+        let table = self.table(kind);
         table.objects.get(table.sequence_of.get(id)?)
     }
 
@@ -153,12 +236,14 @@ impl World {
         id: &str,
         change: impl FnOnce(&mut Value),
     ) -> Result<(Value, Value), ApiError> {
-        let table = &mut self.tables[kind as usize];
+        let table = self.table_mut(kind);
         let object = table.sequence_of.get(id).and_then(|sequence| table.objects.get_mut(sequence));
         let object = object.ok_or_else(|| ApiError::missing(kind.noun(), id))?;
         let before = object.clone();
         change(object);
-        Ok((before, object.clone()))
+        let after = object.clone();
+        self.note_due(kind, &after);
+        Ok((before, after))
     }
 
     /// Changes an object and emits `event` with its previous attributes, if anything changed. Returns the object.
@@ -182,7 +267,7 @@ impl World {
 
     /// Forgets an object.
     pub(crate) fn remove(&mut self, kind: Kind, id: &str) {
-        let table = &mut self.tables[kind as usize];
+        let table = self.table_mut(kind);
         if let Some(sequence) = table.sequence_of.remove(id) {
             table.objects.remove(&sequence);
         }
@@ -190,99 +275,52 @@ impl World {
 
     /// The objects of a kind, newest first.
     pub(crate) fn newest_first(&self, kind: Kind) -> impl DoubleEndedIterator<Item = &Value> {
-        self.tables[kind as usize].objects.values().rev()
+        self.table(kind).objects.values().rev()
     }
 
-    /// Records an event with the object as it is now, and queues it for every endpoint that wants it.
-    pub(crate) fn emit(&mut self, event_type: &str, object: &Value, previous: Option<Map<String, Value>>) {
-        self.record(event_type, object, previous);
-        if event_type.starts_with("customer.subscription.") {
-            entitlements::refresh(self, object);
-        }
+    /// The platform's own objects of a kind, oldest first, whatever account is at work.
+    pub(crate) fn platform(&self, kind: Kind) -> impl Iterator<Item = &Value> {
+        self.accounts.get("").into_iter().flat_map(move |tables| tables[kind as usize].objects.values())
     }
 
-    fn record(&mut self, event_type: &str, object: &Value, previous: Option<Map<String, Value>>) {
-        let mut object = object.clone();
-        render::strip(&mut object);
-        let mut data = json!({ "object": object });
-        if let Some(previous) = previous {
-            data["previous_attributes"] = Value::Object(previous);
-        }
-        let targets = self.targets(event_type);
-        let id = self.id(Kind::Event);
-        let event = json!({
-            "id": id,
-            "object": "event",
-            "api_version": self.version.as_str(),
-            "created": self.now_s(),
-            "data": data,
-            "livemode": false,
-            "pending_webhooks": targets.len(),
-            "request": { "id": self.cause.request_id, "idempotency_key": self.cause.idempotency_key },
-            "type": event_type,
-        });
-        for (endpoint, version) in targets {
-            self.deliver(&event, &endpoint, &version);
-        }
-        let table = &mut self.tables[Kind::Event as usize];
+    /// Keeps an object of a kind of which the oldest go when there are too many.
+    pub(crate) fn keep_newest(&mut self, kind: Kind, object: Value, limit: usize) {
         self.sequence += 1;
-        table.sequence_of.insert(id, self.sequence);
-        table.objects.insert(self.sequence, event);
-        while table.objects.len() > self.limits.events {
+        let sequence = self.sequence;
+        let table = self.table_mut(kind);
+        table.sequence_of.insert(object["id"].as_str().unwrap_or_default().to_owned(), sequence);
+        table.objects.insert(sequence, object);
+        while table.objects.len() > limit {
             let Some((_, oldest)) = table.objects.pop_first() else { break };
             table.sequence_of.remove(oldest["id"].as_str().unwrap_or_default());
         }
     }
 
-    /// Queues a recorded event again for every endpoint that wants it.
-    ///
-    /// # Errors
-    /// 404 `resource_missing`.
-    pub(crate) fn resend(&self, id: &str) -> Result<usize, ApiError> {
-        let event = self.get(Kind::Event, id)?;
-        let targets = self.targets(event["type"].as_str().unwrap_or_default());
-        for (endpoint, version) in &targets {
-            self.deliver(event, endpoint, version);
+    fn note_due(&mut self, kind: Kind, object: &Value) {
+        if crate::time::clock_of(object).is_none()
+            && let Some(due_s) = crate::time::due_s(kind, object)
+        {
+            self.idle_until_s = self.idle_until_s.min(due_s);
         }
-        Ok(targets.len())
     }
 
-    fn targets(&self, event_type: &str) -> Vec<(String, ApiVersion)> {
-        let wanted = |endpoint: &&Value| {
-            let types = endpoint["enabled_events"].as_array();
-            endpoint["status"] == "enabled"
-                && types.is_some_and(|types| types.iter().filter_map(Value::as_str).any(|of| matches(of, event_type)))
-        };
-        let target = |endpoint: &Value| {
-            let version = endpoint["api_version"].as_str().and_then(ApiVersion::parse);
-            let id = endpoint["id"].as_str().unwrap_or_default().to_owned();
-            (id, version.unwrap_or_else(|| self.version.clone()))
-        };
-        self.newest_first(Kind::WebhookEndpoint).rev().filter(wanted).map(target).collect()
+    fn table(&self, kind: Kind) -> &Table {
+        &self.accounts[&self.account][kind as usize]
     }
 
-    fn deliver(&self, event: &Value, endpoint: &str, version: &ApiVersion) {
-        let mut event = event.clone();
-        event["api_version"] = json!(version.as_str());
-        version.shape(&mut event);
-        let text = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
-        // Stripe indents the bodies it signs; a receiver that re-encodes JSON before it verifies fails here too.
-        let body = format!("{event:#}");
-        self.deliveries.offer(endpoint, &text("id"), &text("type"), Arc::from(body.into_bytes()));
+    fn table_mut(&mut self, kind: Kind) -> &mut Table {
+        let tables = self.accounts.entry(self.account.clone()).or_insert_with(tables);
+        &mut tables[kind as usize]
     }
 }
 
-/// Whether an event type is meant by `*`, a group such as `invoice.*`, or its own name.
-pub(crate) fn matches(pattern: &str, event_type: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(group) => event_type.starts_with(group),
-        None => pattern == event_type,
-    }
+fn tables() -> Vec<Table> {
+    Kind::all().map(|_| Table::default()).collect()
 }
 
 /// The top-level fields that changed, as they were before.
-fn previous_attributes(before: &Value, after: &Value) -> Map<String, Value> {
+pub(crate) fn previous_attributes(before: &Value, after: &Value) -> Map<String, Value> {
     let (Some(before), Some(after)) = (before.as_object(), after.as_object()) else { return Map::new() };
-    let changed = after.iter().filter(|(name, value)| before.get(*name) != Some(value));
+    let changed = after.iter().filter(|(name, value)| before.get(*name) != Some(value) && !name.starts_with('_'));
     changed.map(|(name, _)| (name.clone(), before.get(name).cloned().unwrap_or(Value::Null))).collect()
 }

@@ -6,7 +6,7 @@ mod pages;
 mod plans;
 
 pub use changes::{CancelRefusal, CancelV1, ChangePlanRefusal, ChangePlanV1, ResumeRefusal, ResumeV1};
-pub use list::{ListRefusal, ListV1, SubscriptionPage};
+pub use list::{ListV1, SubscriptionListRefusal, SubscriptionPage};
 pub use pages::{Checkout, CheckoutRefusal, CreateCheckoutV1, CreatePortalV1, Portal, PortalRefusal};
 pub use plans::{CheckPlansV1, ListPlansV1, PlanView, Plans, PlansReport, PriceReport};
 
@@ -97,7 +97,7 @@ impl SubscriptionView {
             current_period_end_ms: Some(1_792_592_000_000),
             cancel_at_period_end: false,
             metadata: BTreeMap::from([("team".into(), "blue".into())]),
-            payment: None,
+            payment: Some(PaymentStep::sample()),
         }
     }
 }

@@ -1,11 +1,14 @@
 //! Problems: the one form of an error in a public answer (RFC 9457), with stable codes.
 
+use std::collections::BTreeMap;
+
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use clock::{Clock, Entropy};
 use contracts::http::{Problem, Violation};
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
+use serde_json::Value;
 
 use super::RequestContext;
 pub use super::problem_table::Code;
@@ -55,13 +58,22 @@ pub struct ProblemResponse {
     retry_after_s: Option<u64>,
     violations: Vec<Violation>,
     debug: Option<String>,
+    members: BTreeMap<String, Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl ProblemResponse {
     /// A problem of this kind.
     pub fn new(code: Code) -> Self {
-        Self { code, detail: None, retry_after_s: None, violations: Vec::new(), debug: None, headers: Vec::new() }
+        Self {
+            code,
+            detail: None,
+            retry_after_s: None,
+            violations: Vec::new(),
+            debug: None,
+            members: BTreeMap::new(),
+            headers: Vec::new(),
+        }
     }
 
     /// Its code.
@@ -99,6 +111,14 @@ impl ProblemResponse {
         self
     }
 
+    /// Something that this code says besides, under a name of its own (RFC 9457 §3.2). Not one of the problem's own
+    /// members: those win.
+    #[must_use]
+    pub fn member(mut self, name: &str, value: Value) -> Self {
+        self.members.insert(name.to_owned(), value);
+        self
+    }
+
     /// A header of the answer (`WWW-Authenticate`, `RateLimit`, …).
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -124,6 +144,7 @@ impl ProblemResponse {
             retry_after_s: self.retry_after_s,
             violations: self.violations,
             debug: self.debug.filter(|_| development),
+            members: self.members,
         }
     }
 

@@ -59,6 +59,8 @@ codes! {
     AuthenticationExpired = "authentication_expired", 401, "Refresh the access token and send the request again.";
     /// The payment did not go through
     PaymentFailed = "payment_failed", 402, "Let the customer complete or change the payment, then try again.";
+    /// The bank wants the customer to confirm the payment
+    PaymentActionRequired = "payment_action_required", 402, "Confirm the payment with 'payment.client_secret' (Stripe.js) or on the page 'payment.hosted_invoice_url', then send the same request with the same Idempotency-Key.";
     /// The subscription no longer entitles to this
     EntitlementLost = "entitlement_lost", 402, "Renew the subscription, get a new proof, then connect again.";
     /// This is not allowed

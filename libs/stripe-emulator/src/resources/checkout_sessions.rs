@@ -67,6 +67,7 @@ pub(crate) fn create(world: &mut World, params: &Params) -> Result<Value, ApiErr
     let texts = ["cancel_url", "client_reference_id", "customer_email", "locale", "success_url"];
     super::set_texts(&mut session, params, &texts)?;
     session["customer"] = json!(customer);
+    session["_test_clock"] = customer.as_ref().map_or(Value::Null, |customer| json!(world.test_clock_of(customer)));
     session["customer_creation"] = json!(if customer.is_some() { Value::Null } else { json!("always") });
     session["expires_at"] = json!(expires_at(world, params)?);
     session["payment_method_collection"] = json!(

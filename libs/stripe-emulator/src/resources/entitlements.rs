@@ -67,7 +67,7 @@ pub(crate) fn attach(world: &mut World, product: &str, params: &Params) -> Resul
     }
     let attached = json!({
         "id": world.id(Kind::ProductFeature), "object": "product_feature", "entitlement_feature": feature,
-        "livemode": false, "product": product,
+        "livemode": false, "_product": product,
     });
     world.insert(Kind::ProductFeature, attached.clone())?;
     refresh_all(world);
@@ -76,7 +76,7 @@ pub(crate) fn attach(world: &mut World, product: &str, params: &Params) -> Resul
 
 pub(crate) fn attached(world: &World, product: &str, id: &str) -> Result<Value, ApiError> {
     let found = world.get(Kind::ProductFeature, id)?;
-    if found["product"] == product { Ok(found.clone()) } else { Err(ApiError::missing("product_feature", id)) }
+    if found["_product"] == product { Ok(found.clone()) } else { Err(ApiError::missing("product_feature", id)) }
 }
 
 pub(crate) fn detach(world: &mut World, product: &str, id: &str) -> Result<Value, ApiError> {
@@ -90,7 +90,7 @@ pub(crate) fn list_attached(world: &World, product: &str, params: &Params) -> Re
     params.only(&PAGING)?;
     world.get(Kind::Product, product)?;
     let url = format!("/v1/products/{product}/features");
-    listing::page(world, Kind::ProductFeature, &url, params, |feature| feature["product"] == product)
+    listing::page(world, Kind::ProductFeature, &url, params, |feature| feature["_product"] == product)
 }
 
 pub(crate) fn retrieve_active(world: &World, id: &str) -> Result<Value, ApiError> {
@@ -102,7 +102,7 @@ pub(crate) fn list_active(world: &World, params: &Params) -> Result<Value, ApiEr
     let customer = params.required("customer")?;
     world.referenced(Kind::Customer, &customer, "customer")?;
     listing::page(world, Kind::ActiveEntitlement, "/v1/entitlements/active_entitlements", params, |entitlement| {
-        entitlement["customer"] == customer.as_str()
+        entitlement["_customer"] == customer.as_str()
     })
 }
 
@@ -146,7 +146,7 @@ fn refresh_customer(world: &mut World, customer: &str) {
     for feature in new {
         let entitlement = json!({
             "id": world.id(Kind::ActiveEntitlement), "object": "entitlements.active_entitlement",
-            "customer": customer, "feature": feature["id"], "livemode": false, "lookup_key": feature["lookup_key"],
+            "_customer": customer, "feature": feature["id"], "livemode": false, "lookup_key": feature["lookup_key"],
         });
         if let Err(error) = world.insert(Kind::ActiveEntitlement, entitlement) {
             tracing::warn!(customer, error = %error.body(), "an entitlement is not kept");
@@ -184,11 +184,11 @@ fn wanted(world: &World, customer: &str) -> Vec<Value> {
 }
 
 fn features_of<'a>(world: &'a World, product: &'a str) -> impl Iterator<Item = &'a Value> {
-    world.newest_first(Kind::ProductFeature).filter(move |feature| feature["product"] == product)
+    world.newest_first(Kind::ProductFeature).filter(move |feature| feature["_product"] == product)
 }
 
 fn entitlements_of(world: &World, customer: &str) -> Vec<Value> {
-    let mine = |entitlement: &&Value| entitlement["customer"] == customer;
+    let mine = |entitlement: &&Value| entitlement["_customer"] == customer;
     world.newest_first(Kind::ActiveEntitlement).filter(mine).cloned().collect()
 }
 

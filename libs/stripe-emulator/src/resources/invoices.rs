@@ -7,8 +7,12 @@ use crate::error::ApiError;
 use crate::ids;
 use crate::kind::Kind;
 use crate::listing::{self, PAGING};
+use crate::metadata;
 use crate::params::Params;
 use crate::world::World;
+
+/// How long a renewal's invoice stays a draft. Source: Stripe's documentation, "Invoice lifecycle": about an hour.
+const DRAFT_S: i64 = 3_600;
 
 pub(crate) fn retrieve(world: &World, id: &str) -> Result<Value, ApiError> {
     world.get(Kind::Invoice, id).cloned()
@@ -46,6 +50,35 @@ pub(crate) fn pay(world: &mut World, id: &str, params: &Params) -> Result<Value,
     }
 }
 
+pub(crate) fn update(world: &mut World, id: &str, params: &Params) -> Result<Value, ApiError> {
+    params.only(&["auto_advance", "description", "metadata"])?;
+    let mut changed = retrieve(world, id)?;
+    if let Some(advances) = params.boolean("auto_advance")? {
+        changed["auto_advance"] = json!(advances);
+        if changed["status"] == "draft" {
+            changed["automatically_finalizes_at"] = json!(advances.then(|| world.now_s() + DRAFT_S));
+        }
+    }
+    super::set_texts(&mut changed, params, &["description"])?;
+    changed["metadata"] = metadata::merged(&changed["metadata"], params)?;
+    world.change(Kind::Invoice, id, "invoice.updated", |invoice| *invoice = changed)
+}
+
+pub(crate) fn finalize(world: &mut World, id: &str, params: &Params) -> Result<Value, ApiError> {
+    params.only(&["auto_advance"])?;
+    billing::finalize(world, id)?;
+    retrieve(world, id)
+}
+
+pub(crate) fn void(world: &mut World, id: &str) -> Result<Value, ApiError> {
+    if retrieve(world, id)?["status"] != "open" {
+        let message = "You can only pass in open invoices. This invoice isn't open.";
+        return Err(ApiError::refused(Some("invoice_not_open"), message));
+    }
+    billing::void_open(world, id)?;
+    retrieve(world, id)
+}
+
 /// Ties an invoice to the payment intent that will pay it, in every version's way.
 pub(crate) fn link(world: &World, invoice: &mut Value, intent: &Value) {
     let payment = json!({
@@ -69,12 +102,44 @@ pub(crate) fn link(world: &World, invoice: &mut Value, intent: &Value) {
     });
 }
 
+/// Takes back what finalizing gave an invoice.
+pub(crate) fn make_draft(invoice: &mut Value, now_s: i64, advances: bool) {
+    invoice["status"] = json!("draft");
+    invoice["number"] = Value::Null;
+    invoice["effective_at"] = Value::Null;
+    invoice["status_transitions"]["finalized_at"] = Value::Null;
+    invoice["auto_advance"] = json!(advances);
+    if advances {
+        invoice["automatically_finalizes_at"] = json!(now_s + DRAFT_S);
+        invoice["next_payment_attempt"] = json!(now_s + DRAFT_S);
+    }
+}
+
+/// Opens a draft.
+pub(crate) fn open(world: &World, invoice: &mut Value) {
+    let now_s = world.now_s();
+    invoice["status"] = json!("open");
+    invoice["number"] = number(world, invoice);
+    invoice["effective_at"] = json!(now_s);
+    invoice["status_transitions"]["finalized_at"] = json!(now_s);
+    invoice["automatically_finalizes_at"] = Value::Null;
+    invoice["next_payment_attempt"] = Value::Null;
+}
+
+fn number(world: &World, invoice: &Value) -> Value {
+    let customer = world.find(Kind::Customer, invoice["customer"].as_str().unwrap_or_default());
+    let prefix = customer.and_then(|customer| customer["invoice_prefix"].as_str()).unwrap_or("EMULATED");
+    let numbered = |other: &&Value| other["customer"] == invoice["customer"] && other["number"].is_string();
+    json!(format!("{prefix}-{:04}", world.newest_first(Kind::Invoice).filter(numbered).count() + 1))
+}
+
 /// Marks an invoice as paid in full.
 pub(crate) fn pay_off(invoice: &mut Value, now_s: i64) {
     let due = invoice["amount_due"].clone();
     let attempts = invoice["attempt_count"].as_i64().unwrap_or(0);
     invoice["status"] = json!("paid");
     invoice["paid"] = json!(true);
+    invoice["next_payment_attempt"] = Value::Null;
     invoice["attempted"] = json!(true);
     invoice["attempt_count"] = json!(if due == 0 { attempts } else { attempts + 1 });
     invoice["amount_paid"] = due.clone();
@@ -107,10 +172,7 @@ pub(crate) fn object(world: &World, subscription: &Value, id: &str, amount: i64,
     invoice["parent"] =
         json!({ "quote_details": null, "subscription_details": details, "type": "subscription_details" });
     invoice["subscription_details"] = json!({ "metadata": subscription["metadata"] });
-    let number =
-        world.newest_first(Kind::Invoice).filter(|other| other["customer"] == subscription["customer"]).count();
-    let prefix = customer["invoice_prefix"].as_str().unwrap_or("EMULATED");
-    invoice["number"] = json!(format!("{prefix}-{:04}", number + 1));
+    invoice["number"] = number(world, &invoice);
     invoice
 }
 
@@ -139,7 +201,7 @@ fn settled_parts(subscription: &Value, id: &str, now_s: i64) -> Value {
         "status_transitions": {
             "finalized_at": now_s, "marked_uncollectible_at": null, "paid_at": null, "voided_at": null,
         },
-        "test_clock": null, "total_discount_amounts": [], "total_pretax_credit_amounts": [], "total_taxes": [],
+        "test_clock": subscription["test_clock"], "total_discount_amounts": [], "total_pretax_credit_amounts": [], "total_taxes": [],
         "webhooks_delivered_at": null,
         "confirmation_secret": null,
         "payments": { "object": "list", "data": [], "has_more": false, "url": "/v1/invoice_payments" },

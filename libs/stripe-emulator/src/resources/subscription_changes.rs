@@ -10,6 +10,7 @@ use crate::world::World;
 
 pub(crate) fn update(world: &mut World, id: &str, params: &Params) -> Result<Value, ApiError> {
     params.only(&[
+        "cancel_at",
         "cancel_at_period_end",
         "cancellation_details",
         "collection_method",
@@ -74,7 +75,7 @@ pub(crate) fn cancel(world: &mut World, id: &str, params: &Params) -> Result<Val
     }
     apply_details(&mut subscription, params)?;
     let details = subscription["cancellation_details"].clone();
-    end(world, id, Some(details))
+    end(world, id, Some(details), "cancellation_requested")
 }
 
 /// Brings a paused subscription back, with a period that begins now.
@@ -99,7 +100,7 @@ pub(crate) fn resume(world: &mut World, id: &str, params: &Params) -> Result<Val
 
 /// Ends a subscription now. One that never was paid expires instead: Stripe has no way from `incomplete` to
 /// `canceled`.
-pub(crate) fn end(world: &mut World, id: &str, details: Option<Value>) -> Result<Value, ApiError> {
+pub(crate) fn end(world: &mut World, id: &str, details: Option<Value>, reason: &str) -> Result<Value, ApiError> {
     let now_s = world.now_s();
     let (_, ended) = world.modify(Kind::Subscription, id, |subscription| {
         let unpaid = subscription["status"] == "incomplete";
@@ -111,11 +112,24 @@ pub(crate) fn end(world: &mut World, id: &str, details: Option<Value>) -> Result
         if let Some(details) = details {
             subscription["cancellation_details"] = details;
         }
-        subscription["cancellation_details"]["reason"] = json!("cancellation_requested");
+        subscription["cancellation_details"]["reason"] = json!(reason);
     })?;
     billing::void_open(world, ended["latest_invoice"].as_str().unwrap_or_default())?;
     world.emit("customer.subscription.deleted", &ended, None);
     Ok(ended)
+}
+
+/// Ends a subscription whose first invoice nobody paid in time.
+///
+/// # Errors
+/// 404 when it is gone.
+pub(crate) fn expire(world: &mut World, id: &str) -> Result<(), ApiError> {
+    let now_s = world.now_s();
+    let expired = world.change(Kind::Subscription, id, "customer.subscription.updated", |subscription| {
+        subscription["status"] = json!("incomplete_expired");
+        subscription["ended_at"] = json!(now_s);
+    })?;
+    billing::void_open(world, expired["latest_invoice"].as_str().unwrap_or_default())
 }
 
 /// Puts a subscription into a status without asking whether Stripe would: for tests of what follows.
@@ -178,6 +192,7 @@ fn move_trial(world: &World, changed: &mut Value, params: &Params) -> Result<boo
             changed["trial_start"] = json!(now_s);
         }
         changed["trial_end"] = json!(end_s);
+        changed["_noticed"] = Value::Null;
         changed["status"] = json!("trialing");
         items::set_period(changed, now_s, end_s);
     } else if was_trialing {

@@ -19,6 +19,7 @@ const DAY_S: i64 = 86_400;
 pub(crate) fn create(world: &mut World, params: &Params) -> Result<Value, ApiError> {
     params.only(&[
         "billing_mode",
+        "cancel_at",
         "cancel_at_period_end",
         "collection_method",
         "customer",
@@ -42,6 +43,7 @@ pub(crate) fn create(world: &mut World, params: &Params) -> Result<Value, ApiErr
     let trial_end = trial_end(world, params)?;
     let mut subscription = object(&id, &customer, &cycle, world.now_s());
     subscription["items"] = items::list(list, &id);
+    subscription["test_clock"] = world.get(Kind::Customer, &customer)?["test_clock"].clone();
     apply(world, &mut subscription, params)?;
     begin(&mut subscription, &cycle, trial_end);
     for kind in [Kind::Subscription, Kind::Invoice, Kind::PaymentIntent] {
@@ -75,7 +77,10 @@ pub(crate) fn retrieve(world: &World, id: &str) -> Result<Value, ApiError> {
 }
 
 pub(crate) fn list(world: &World, params: &Params) -> Result<Value, ApiError> {
-    params.only(&[&PAGING[..], &["collection_method", "customer", "price", "status"]].concat())?;
+    params.only(&[&PAGING[..], &["collection_method", "customer", "price", "status", "test_clock"]].concat())?;
+    let clock = params.text("test_clock")?;
+    // Those on test clocks are shown only when asked for, as at Stripe.
+    let on_clock = clock.is_some() || !params.has("customer");
     let customer = listing::equals(params, "customer")?;
     let method = listing::equals(params, "collection_method")?;
     let price = params.text("price")?;
@@ -92,7 +97,8 @@ pub(crate) fn list(world: &World, params: &Params) -> Result<Value, ApiError> {
             let items = subscription["items"]["data"].as_array();
             items.is_some_and(|items| items.iter().any(|item| item["price"]["id"] == price))
         });
-        wanted && priced && customer(subscription) && method(subscription)
+        let here = !on_clock || subscription["test_clock"].as_str() == clock.as_deref();
+        wanted && priced && here && customer(subscription) && method(subscription)
     })
 }
 
@@ -123,6 +129,9 @@ pub(crate) fn apply(world: &mut World, subscription: &mut Value, params: &Params
     super::set_texts(subscription, params, &["description"])?;
     if let Some(at_end) = params.boolean("cancel_at_period_end")? {
         cancel_at_period_end(subscription, at_end, world.now_s());
+    }
+    if params.has("cancel_at") {
+        cancel_at(subscription, params, world.now_s())?;
     }
     let mode = params.nested("billing_mode")?;
     mode.only(&["type"])?;
@@ -177,6 +186,18 @@ pub(crate) fn trial_end(world: &World, params: &Params) -> Result<Option<i64>, A
         (None, Some(days)) if days > 0 => Ok(Some(now_s.saturating_add(days * DAY_S))),
         (None, _) => Ok(None),
     }
+}
+
+/// Marks a subscription to end at a moment of the caller's choice, or takes that back.
+fn cancel_at(subscription: &mut Value, params: &Params, now_s: i64) -> Result<(), ApiError> {
+    let at_s = params.integer("cancel_at")?;
+    if at_s.is_some_and(|at_s| at_s <= now_s) {
+        return Err(ApiError::parameter(None, "cancel_at", "Invalid timestamp: must be in the future."));
+    }
+    subscription["cancel_at"] = json!(at_s);
+    subscription["canceled_at"] = json!(at_s.map(|_| now_s));
+    subscription["cancellation_details"]["reason"] = json!(at_s.map(|_| "cancellation_requested"));
+    Ok(())
 }
 
 /// Marks a subscription to end with its period, or takes that back.

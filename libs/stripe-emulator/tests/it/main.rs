@@ -3,6 +3,7 @@
 
 mod api;
 mod checkout;
+mod connect;
 mod entitlements;
 mod faults;
 mod idempotency;
@@ -11,5 +12,6 @@ mod lists;
 mod portal;
 mod safety;
 mod support;
+mod time;
 mod versions;
 mod webhooks;

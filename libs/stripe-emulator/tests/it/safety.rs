@@ -21,6 +21,27 @@ async fn the_program_refuses_production_too() {
     assert!(message.contains("never runs in production mode"), "{message}");
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn the_program_ends_cleanly_on_a_signal() {
+    use std::process::Stdio;
+    use tokio::io::{AsyncBufReadExt, BufReader};
+    for signal in ["TERM", "INT"] {
+        let mut program = tokio::process::Command::new(env!("CARGO_BIN_EXE_stripe-emulator"));
+        program.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = program.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).await.unwrap();
+        let ready = reqwest::Client::builder().no_proxy().build().unwrap();
+        ready.get(format!("{}/_emulator/health", line.trim())).send().await.unwrap();
+        let pid = child.id().unwrap().to_string();
+        let sent = tokio::process::Command::new("kill").args(["-s", signal, &pid]).status().await.unwrap();
+        assert!(sent.success());
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(20), child.wait()).await.unwrap().unwrap();
+        assert_eq!(ended.code(), Some(0), "SIG{signal}");
+    }
+}
+
 #[tokio::test]
 async fn only_loopback_is_served() {
     for address in ["0.0.0.0:0", "192.0.2.1:0", "[::]:0"] {

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bus::Asked;
-use contracts::requests::subscription::{ListRefusal, ListV1, SubscriptionPage};
+use contracts::requests::subscription::{ListV1, SubscriptionListRefusal, SubscriptionPage};
 use service::Rejection;
 use store::Cursor;
 
@@ -12,8 +12,8 @@ pub(crate) async fn list(
     service: Arc<Subscriptions>,
     asked: Asked,
     ask: ListV1,
-) -> Result<SubscriptionPage, Rejection<ListRefusal>> {
-    let refused = |message: String| Rejection::Refused(ListRefusal::InvalidPage { message });
+) -> Result<SubscriptionPage, Rejection<SubscriptionListRefusal>> {
+    let refused = |message: String| Rejection::Refused(SubscriptionListRefusal::InvalidPage { message });
     if !(1..=100).contains(&ask.limit) {
         return Err(refused(format!("limit: {} is outside 1 to 100", ask.limit)));
     }

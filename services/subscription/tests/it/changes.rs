@@ -3,7 +3,7 @@
 use contracts::Answer;
 use contracts::events::subscription::{Status, SubscriptionEvent, TransitionRejectedV1};
 use contracts::requests::subscription::{
-    CancelRefusal, CancelV1, ChangePlanRefusal, ChangePlanV1, ListRefusal, ListV1, ResumeRefusal, ResumeV1,
+    CancelRefusal, CancelV1, ChangePlanRefusal, ChangePlanV1, ListV1, ResumeRefusal, ResumeV1, SubscriptionListRefusal,
     SubscriptionPage, SubscriptionView,
 };
 use futures::future::join_all;
@@ -244,10 +244,10 @@ async fn subscriptions_are_listed_page_by_page() {
     assert_eq!(page(list("other", None, None, 10, None).await).0, []);
     for (limit, after) in [(0, None), (101, None), (10, Some("nonsense".to_owned()))] {
         let refused = list("acme", Some("ada"), None, limit, after).await;
-        assert!(matches!(refused, Answer::Refused(ListRefusal::InvalidPage { .. })), "{refused:?}");
+        assert!(matches!(refused, Answer::Refused(SubscriptionListRefusal::InvalidPage { .. })), "{refused:?}");
     }
     let foreign = list("acme", Some("bob"), None, 2, next).await;
-    let shown = |answer: &Answer<SubscriptionPage, ListRefusal>| match answer {
+    let shown = |answer: &Answer<SubscriptionPage, SubscriptionListRefusal>| match answer {
         Answer::Ok(page) => page.subscriptions.iter().all(|view| view.user_id.as_str() == "bob"),
         _ => true,
     };

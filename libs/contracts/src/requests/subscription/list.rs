@@ -31,7 +31,7 @@ impl Contract for ListV1 {
             user_id: Some("ada".parse().expect("a valid id")),
             status: Some(Status::Active),
             limit: 50,
-            after: None,
+            after: Some("c3ViLTAx".into()),
         }]
     }
 }
@@ -50,7 +50,7 @@ pub struct SubscriptionPage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "code", rename_all = "snake_case")]
 #[schemars(extend("x-unknown" = "unknown"))]
-pub enum ListRefusal {
+pub enum SubscriptionListRefusal {
     /// The limit is outside 1 to 100, or `after` is not one of our page tokens.
     InvalidPage {
         /// Which field and rule.
@@ -63,13 +63,13 @@ pub enum ListRefusal {
 
 impl Request for ListV1 {
     type Reply = SubscriptionPage;
-    type Refusal = ListRefusal;
+    type Refusal = SubscriptionListRefusal;
 
     fn replies() -> Vec<SubscriptionPage> {
         vec![SubscriptionPage { subscriptions: vec![SubscriptionView::sample()], next: Some("c3ViLTAx".into()) }]
     }
 
-    fn refusals() -> Vec<ListRefusal> {
-        vec![ListRefusal::InvalidPage { message: "limit: 0 is outside 1 to 100".into() }]
+    fn refusals() -> Vec<SubscriptionListRefusal> {
+        vec![SubscriptionListRefusal::InvalidPage { message: "limit: 0 is outside 1 to 100".into() }]
     }
 }

@@ -107,7 +107,7 @@ impl Request for CheckPlansV1 {
     fn replies() -> Vec<PlansReport> {
         let report = |price_id: &str, problems: &[&str]| PriceReport {
             plan: "team".into(),
-            tenants: Vec::new(),
+            tenants: vec!["acme".into()],
             price_id: price_id.into(),
             problems: problems.iter().map(|problem| (*problem).to_owned()).collect(),
         };
