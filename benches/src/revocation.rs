@@ -162,7 +162,11 @@ impl World {
         }
     }
 
-    async fn enter<'a>(&self, tenant: &'a Tenant, view: &SubscriptionView) -> Result<(&'a Tenant, SubscriptionView, Socket)> {
+    async fn enter<'a>(
+        &self,
+        tenant: &'a Tenant,
+        view: &SubscriptionView,
+    ) -> Result<(&'a Tenant, SubscriptionView, Socket)> {
         let peer = format!("peer-{}", self.number());
         let id: &SubscriptionId = &view.subscription_id;
         let ask = VerifySubscription { peer_id: peer.parse()?, peer_key: None };

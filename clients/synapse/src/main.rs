@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use synapse::{billing, dead_letters};
 use synapse::demo::{self, Reporter, Target};
+use synapse::{billing, dead_letters};
 
 /// Talk to a Synapse-D installation.
 #[derive(Parser)]

@@ -28,8 +28,8 @@ pub mod telemetry;
 mod time;
 
 pub use dead_letters::DeadLetterDesk;
-pub use operator::OperatorError;
 pub use lifecycle::{Lifecycle, shutdown_signal};
+pub use operator::OperatorError;
 pub use platform::{Host, PROOF_AUDIENCE, PROOF_ISSUER, Platform, platform_tenant, proof_rules};
 pub use platform_config::{BusTarget, PLATFORM, PLATFORM_DEFAULTS, PlatformConfig, StoreTarget};
 pub use proof_book::{PROOF_SUBSCRIPTIONS, ProofBook};

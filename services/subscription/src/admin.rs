@@ -173,7 +173,10 @@ struct Wanted {
     dry_run: bool,
 }
 
-async fn begin(State(service): Service, Query(wanted): Query<Wanted>) -> Result<(StatusCode, Json<Value>), OperatorError> {
+async fn begin(
+    State(service): Service,
+    Query(wanted): Query<Wanted>,
+) -> Result<(StatusCode, Json<Value>), OperatorError> {
     let mode = match wanted.mode.as_deref() {
         None | Some("sweep") => ReconcileMode::Sweep,
         Some("backfill") => ReconcileMode::Backfill,

@@ -130,7 +130,8 @@ fn check_sealing_secret(secret: &Secret, checks: &mut Checks) {
     let text = secret.current();
     let secrets: Vec<&str> = vault::secrets(text.expose_secret()).collect();
     let key = "proofs.sealing_secret";
-    let fix = "set SYNAPSE_SUBSCRIPTION__PROOFS__SEALING_SECRET, or …_SECRET_FILE; make one with `openssl rand -base64 32`";
+    let fix =
+        "set SYNAPSE_SUBSCRIPTION__PROOFS__SEALING_SECRET, or …_SECRET_FILE; make one with `openssl rand -base64 32`";
     checks.require(!secrets.is_empty(), key, "there is none", fix);
     let long = secrets.iter().all(|secret| secret.len() >= vault::MIN_SECRET_CHARS);
     checks.require(long, key, "one is shorter than 32 characters", "make one with `openssl rand -base64 32`");

@@ -35,7 +35,11 @@ pub(crate) async fn on_hint(
     let key = key(tenant, &hint.stripe_customer_id);
     // Loaded before Stripe is asked: a slower look then meets a newer version and runs again.
     let version = service.platform.outbox.store().get(&key).await?.map_or(0, |item| item.version);
-    let found = service.stripe.active_entitlements(&hint.stripe_customer_id).await.map_err(|failure| refresh::later(&failure))?;
+    let found = service
+        .stripe
+        .active_entitlements(&hint.stripe_customer_id)
+        .await
+        .map_err(|failure| refresh::later(&failure))?;
     let features = bounded(found);
     tracing::info!(customer = hint.stripe_customer_id, features = features.len(), "Stripe's entitlements were read");
     let body = serde_json::to_string(&Entitlements { features }).expect("names are plain data");

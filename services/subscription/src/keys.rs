@@ -125,8 +125,7 @@ impl Keys {
             let head = self.outbox.store().get(&Key::new(PARTITION, HEAD)).await?.map_or(0, |item| item.version);
             self.load().await?;
             // One that can't sign is as good as none.
-            let times: Vec<_> =
-                self.held().iter().filter(|key| key.signer.is_some()).map(|key| key.times).collect();
+            let times: Vec<_> = self.held().iter().filter(|key| key.signer.is_some()).map(|key| key.times).collect();
             let Some(next) = due(&times, self.clock.now_ms(), &self.config) else { return Ok(()) };
             if self.make(head, next).await? {
                 self.load().await?;
@@ -177,8 +176,7 @@ impl Keys {
         for _ in 0..8 {
             let head = self.outbox.store().get(&Key::new(PARTITION, HEAD)).await?.map_or(0, |item| item.version);
             self.load().await?;
-            let Some(until_ms) =
-                self.held().iter().find(|key| key.public.kid == kid).map(|key| key.times.not_after_ms)
+            let Some(until_ms) = self.held().iter().find(|key| key.public.kid == kid).map(|key| key.times.not_after_ms)
             else {
                 return Ok(false);
             };

@@ -26,8 +26,8 @@ mod keys;
 mod metadata;
 mod reconcile;
 mod return_urls;
-mod status;
 mod revocations;
+mod status;
 mod store;
 mod stripe;
 mod subscription;
@@ -133,7 +133,9 @@ impl Subscriptions {
         while stop.run_until_cancelled(self.platform.clock.sleep(interval)).await.is_some() {
             match usage::sweep(self, after.take()).await {
                 Ok((_, next)) => after = next,
-                Err(error) => tracing::warn!(%error, "exceeded quotas could not be looked at; the next sweep tries again"),
+                Err(error) => {
+                    tracing::warn!(%error, "exceeded quotas could not be looked at; the next sweep tries again")
+                }
             }
         }
     }

@@ -35,7 +35,9 @@ pub(crate) struct Sealed {
 /// Why a private key was not opened. Never shows it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum VaultError {
-    #[error("proofs.sealing_secret holds no secret that this key was sealed with; put the older secret behind the new one")]
+    #[error(
+        "proofs.sealing_secret holds no secret that this key was sealed with; put the older secret behind the new one"
+    )]
     UnknownSecret,
     #[error("the sealed key was changed, or is another key's; restore it or withdraw the key")]
     Broken,

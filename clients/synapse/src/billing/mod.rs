@@ -135,7 +135,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Action::Proofs(Proofs::Withdraw { kid, reason }) => {
             let path = ["billing", "proof-keys", &kid, "withdraw"];
             let answer = admin.call(Method::POST, &path, &[("reason", reason)]).await?;
-            show(json, &answer, |_| format!("{kid} was withdrawn; `synapse billing proofs keys` shows its successor\n"));
+            show(json, &answer, |_| {
+                format!("{kid} was withdrawn; `synapse billing proofs keys` shows its successor\n")
+            });
             Ok(ExitCode::SUCCESS)
         }
         Action::DeadLetters(action) => {
@@ -235,7 +237,13 @@ fn keys(answer: &Value) -> String {
         table.row(&[text(&line["kid"]), text(&line["state"]), signs.into(), at("use_from_ms"), at("not_after_ms")]);
     }
     for line in items(answer, "withdrawn") {
-        table.row(&[text(&line["kid"]), format!("withdrawn: {}", text(&line["reason"])), "no".into(), "-".into(), "-".into()]);
+        table.row(&[
+            text(&line["kid"]),
+            format!("withdrawn: {}", text(&line["reason"])),
+            "no".into(),
+            "-".into(),
+            "-".into(),
+        ]);
     }
     table.to_string()
 }

@@ -123,7 +123,10 @@ mod tests {
         let row = json!({"kind": "stale", "tenant": "acme", "subscription_id": "s-1", "stripe_subscription_id": "sub_1",
             "ours": "status=active", "stripes": "status=canceled", "done": "would_repair", "note": null});
         let told = report(&run, &[row]);
-        assert!(told.contains("stale  acme    s-1           sub_1      status=active  status=canceled  would_repair"), "{told}");
+        assert!(
+            told.contains("stale  acme    s-1           sub_1      status=active  status=canceled  would_repair"),
+            "{told}"
+        );
         assert!(told.ends_with("sweep (dry run): checked 2, missing 0, stale 1, extra 0, repaired 0, failed 0\n"));
         assert_eq!(report(&Value::Null, &[]), "nothing was compared yet\n");
     }

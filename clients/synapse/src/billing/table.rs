@@ -14,7 +14,9 @@ impl Table {
     /// Adds a line; its cells are those of the headings.
     pub(super) fn row(&mut self, cells: &[String]) {
         // A terminal must not be steered by what a customer typed.
-        self.rows.push(cells.iter().map(|cell| cell.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()).collect());
+        self.rows.push(
+            cells.iter().map(|cell| cell.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()).collect(),
+        );
     }
 }
 

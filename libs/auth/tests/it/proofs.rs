@@ -46,7 +46,9 @@ pub(crate) fn verifier_with(rules: ProofRules, signers: &[&ProofSigner]) -> Proo
 
 pub(crate) fn verify(verifier: &ProofVerifier, proof: &str, now_ms: u64) -> Result<auth::Proof, ProofError> {
     let (tenant, peer) = ("acme".parse().unwrap(), "alice".parse().unwrap());
-    verifier.verify(proof, Expected { tenant: &tenant, peer: &peer, peer_key: None }, now_ms).map(|proof| (*proof).clone())
+    verifier
+        .verify(proof, Expected { tenant: &tenant, peer: &peer, peer_key: None }, now_ms)
+        .map(|proof| (*proof).clone())
 }
 
 #[test]
@@ -91,7 +93,8 @@ fn a_proof_is_for_one_tenant_and_one_peer() {
     for _ in 0..2 {
         let as_bob = verifier.verify(&proof, Expected { tenant: &acme, peer: &bob, peer_key: None }, NOW_MS);
         assert_eq!(as_bob.unwrap_err(), ProofError::WrongPeer);
-        let elsewhere = verifier.verify(&proof, Expected { tenant: &other_tenant, peer: &alice, peer_key: None }, NOW_MS);
+        let elsewhere =
+            verifier.verify(&proof, Expected { tenant: &other_tenant, peer: &alice, peer_key: None }, NOW_MS);
         assert_eq!(elsewhere.unwrap_err(), ProofError::WrongTenant);
         assert!(verifier.verify(&proof, Expected { tenant: &acme, peer: &alice, peer_key: None }, NOW_MS).is_ok());
     }

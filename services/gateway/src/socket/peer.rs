@@ -6,6 +6,7 @@ use auth::Principal;
 use bus::Trail;
 use contracts::events::presence::OfflineReason;
 use contracts::frames::{ClientFrame, Outcome, PresenceAction};
+use contracts::plans::limit;
 use contracts::requests::presence::{ConnectRefusal, ConnectV1, DisconnectV1, ListV1, SetStatusV1};
 use contracts::requests::signaling::{OpenSessionV1, SendV1};
 use contracts::{ConnectionId, PeerId, Request, SubscriptionId};
@@ -229,7 +230,7 @@ impl Papers {
             subscription_id: verified.subscription.clone(),
             ver: verified.ver,
             kid: verified.kid.clone(),
-            max_peers: verified.limits.get("peers").copied(),
+            max_peers: verified.limits.get(limit::PEERS).copied(),
             // Without the skew: with the bus away, a proof's end is what ends a connection that nobody may revoke.
             until_ms: verified.expires_at_ms,
         })

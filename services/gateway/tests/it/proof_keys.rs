@@ -18,7 +18,10 @@ async fn the_keys_are_public_cacheable_and_enough_to_check_a_proof() {
         assert_eq!(answer.header("cache-control"), Some("public, max-age=300"));
         let keys: Value = serde_json::from_str(&answer.body).unwrap();
         let key = &keys["keys"][0];
-        assert_eq!((key["kty"].as_str(), key["crv"].as_str(), key["kid"].as_str()), (Some("OKP"), Some("Ed25519"), Some("k-1")));
+        assert_eq!(
+            (key["kty"].as_str(), key["crv"].as_str(), key["kid"].as_str()),
+            (Some("OKP"), Some("Ed25519"), Some("k-1"))
+        );
         assert_eq!((key["use"].as_str(), key["alg"].as_str()), (Some("sig"), Some("EdDSA")));
         assert!(key.get("d").is_none(), "the private half stays home");
         // Another library, with nothing but the document.
@@ -50,7 +53,11 @@ async fn who_has_the_keys_already_is_told_so() {
 #[tokio::test]
 async fn without_any_key_the_answer_says_when_to_come_back() {
     run_alone(async |world| {
-        world.publish(&ProofKeyWithdrawnV1 { kid: "k-1".into(), until_ms: START_MS + 60_000, reason: "test".into() }.into()).await;
+        world
+            .publish(
+                &ProofKeyWithdrawnV1 { kid: "k-1".into(), until_ms: START_MS + 60_000, reason: "test".into() }.into(),
+            )
+            .await;
         let answer = world.http_as(PATH, "", "").await;
         assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
     })
@@ -61,7 +68,8 @@ async fn without_any_key_the_answer_says_when_to_come_back() {
 async fn a_withdrawn_key_closes_what_it_opened_and_opens_nothing_more() {
     run(async |world| {
         let mut alice = world.enter("alice").await;
-        let withdrawn = ProofKeyWithdrawnV1 { kid: "k-1".into(), until_ms: START_MS + 86_400_000, reason: "leaked".into() };
+        let withdrawn =
+            ProofKeyWithdrawnV1 { kid: "k-1".into(), until_ms: START_MS + 86_400_000, reason: "leaked".into() };
         world.publish(&withdrawn.into()).await;
         assert_eq!(alice.closed().await.code, Some(4403));
         let mut again = world.connect().await;

@@ -1,9 +1,9 @@
 //! How many peers may be here under one subscription.
 
 use bus::Trail;
-use contracts::{Answer, Failure};
 use contracts::events::presence::OfflineReason;
 use contracts::requests::presence::{ConnectRefusal, ConnectV1, DisconnectV1};
+use contracts::{Answer, Failure};
 use tokio::task::JoinSet;
 
 use crate::harness::{ACME, SOON, World, connect, id, run};

@@ -3,11 +3,11 @@ use contracts::{SubscriptionId, TenantId};
 use outbox::{Failure, Unit};
 
 use super::{MAX_DECISIONS, RETRY_AFTER, Trouble};
-use crate::{Subscriptions, revocations};
 use crate::status::StripeStatus;
 use crate::store::{Record, Records, Stored};
 use crate::stripe::{Class, StripeFailure, SubscriptionObject};
 use crate::subscription::{Change, Reservation, Rules, Subscription};
+use crate::{Subscriptions, revocations};
 
 /// Brings a live subscription up to date; `None` when it is not live.
 pub(crate) async fn refresh(

@@ -7,8 +7,8 @@ use contracts::requests::subscription::{ProofIssued, VerifyRefusal, VerifyV1};
 use service::Rejection;
 
 use super::refresh;
-use crate::{Subscriptions, features};
 use crate::subscription::{Subscription, Terms};
+use crate::{Subscriptions, features};
 
 /// Issues a proof that a peer may connect under a subscription. Goes on from stored state while Stripe is away.
 pub(crate) async fn verify(

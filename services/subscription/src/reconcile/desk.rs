@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use store::{Condition, Cursor, Item, Key, Query, Range, StoreError, StoreErrorKind};
 
 use super::Begun;
-use crate::Subscriptions;
 use super::page::Phase;
+use crate::Subscriptions;
 use crate::config::ReconcileConfig;
 
 const PARTITION: &str = "reconcile";
@@ -228,8 +228,7 @@ impl Desk {
         if let Some(item) = self.outbox.store().get(&key).await? {
             return Ok(Last { version: item.version, ..read(&item)? });
         }
-        let first =
-            Last { sweep_ms: now_ms, backfill_ms: now_ms, events_until_s: now_ms / 1_000, ..Last::default() };
+        let first = Last { sweep_ms: now_ms, backfill_ms: now_ms, events_until_s: now_ms / 1_000, ..Last::default() };
         match self.outbox.store().put(Item::new(key, 1, write(&first)), Condition::Absent).await {
             Ok(()) => Ok(Last { version: 1, ..first }),
             // Another process of ours did; the next look reads what it wrote.

@@ -20,7 +20,6 @@ pub(crate) mod page;
 mod repair;
 mod run;
 
-
 use std::time::Duration;
 
 use contracts::events::subscription::ReconcileMode;
@@ -64,7 +63,9 @@ impl Subscriptions {
             match self.due_run().await {
                 Ok(Some(run)) => self.reconcile(run).await,
                 Ok(None) => {}
-                Err(error) => tracing::warn!(%error, "reconciliation could not be looked at; the next look tries again"),
+                Err(error) => {
+                    tracing::warn!(%error, "reconciliation could not be looked at; the next look tries again")
+                }
             }
         }
     }
@@ -102,16 +103,30 @@ impl Subscriptions {
         metrics::counter!("synapse_subscription_reconciliations_total", "mode" => mode, "outcome" => word).increment(1);
         match outcome {
             Ok(run) => tracing::info!(
-                run = id, mode, dry_run = run.dry_run, checked = run.counts.checked, missing = run.counts.missing,
-                stale = run.counts.stale, extra = run.counts.extra, repaired = run.counts.repaired,
-                failed = run.counts.failed, "reconciled with Stripe"
+                run = id,
+                mode,
+                dry_run = run.dry_run,
+                checked = run.counts.checked,
+                missing = run.counts.missing,
+                stale = run.counts.stale,
+                extra = run.counts.extra,
+                repaired = run.counts.repaired,
+                failed = run.counts.failed,
+                "reconciled with Stripe"
             ),
-            Err(error) => tracing::warn!(run = id, mode, %error, "a reconciliation stopped; it goes on when its lease ends"),
+            Err(error) => {
+                tracing::warn!(run = id, mode, %error, "a reconciliation stopped; it goes on when its lease ends")
+            }
         }
     }
 
     pub(crate) fn desk(&self) -> Desk {
         let platform = &self.platform;
-        Desk::new(platform.outbox.clone(), platform.node_id.to_string(), platform.entropy.clone(), &self.config.reconcile)
+        Desk::new(
+            platform.outbox.clone(),
+            platform.node_id.to_string(),
+            platform.entropy.clone(),
+            &self.config.reconcile,
+        )
     }
 }

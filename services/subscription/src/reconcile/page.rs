@@ -61,9 +61,7 @@ pub(crate) fn subscriptions(answer: &Value) -> Result<Listed<SubscriptionObject>
 
 /// Reads a page of events about subscriptions.
 pub(crate) fn events(answer: &Value) -> Result<Listed<EventObject>, StripeFailure> {
-    listed(answer, |value| {
-        Ok(EventObject { object: SubscriptionObject::read(&value["data"]["object"])? })
-    })
+    listed(answer, |value| Ok(EventObject { object: SubscriptionObject::read(&value["data"]["object"])? }))
 }
 
 fn listed<T>(answer: &Value, read: impl Fn(&Value) -> Result<T, String>) -> Result<Listed<T>, StripeFailure> {
@@ -73,7 +71,9 @@ fn listed<T>(answer: &Value, read: impl Fn(&Value) -> Result<T, String>) -> Resu
     for value in data {
         match read(value) {
             Ok(one) => found.push(one),
-            Err(missing) => tracing::warn!(id = value["id"].as_str(), missing, "an object of Stripe's list can't be read"),
+            Err(missing) => {
+                tracing::warn!(id = value["id"].as_str(), missing, "an object of Stripe's list can't be read")
+            }
         }
     }
     let last = data.last().and_then(|value| value["id"].as_str());

@@ -8,8 +8,8 @@ use contracts::{SubscriptionId, TenantId};
 use outbox::Unit;
 
 use super::compare::{self, Difference, Named};
-use super::page::Phase;
 use super::desk::{Desk, Done, Kind, Row, Run};
+use super::page::Phase;
 use super::{Stopped, backfill, ours, repair};
 use crate::Subscriptions;
 use crate::stripe::SubscriptionObject;

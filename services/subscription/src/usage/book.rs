@@ -75,12 +75,7 @@ impl Book {
     }
 
     /// Compares with what is allowed now. The numbered facts say which quotas were used up or may be used again.
-    pub(crate) fn judge(
-        &mut self,
-        id: &SubscriptionId,
-        limits: &Limits,
-        now_ms: u64,
-    ) -> Vec<(u64, SubscriptionEvent)> {
+    pub(crate) fn judge(&mut self, id: &SubscriptionId, limits: &Limits, now_ms: u64) -> Vec<(u64, SubscriptionEvent)> {
         let mut facts: Vec<SubscriptionEvent> = Vec::new();
         let mut used_up = BTreeSet::new();
         for (limit, allowed) in limits {

@@ -102,7 +102,10 @@ pub(crate) async fn view(
 
 /// Looks again at the quotas that are exceeded: a window may have ended or the plan may allow more. Returns how many
 /// were restored, and where the next sweep goes on.
-pub(crate) async fn sweep(service: &Subscriptions, after: Option<Cursor>) -> Result<(usize, Option<Cursor>), StoreError> {
+pub(crate) async fn sweep(
+    service: &Subscriptions,
+    after: Option<Cursor>,
+) -> Result<(usize, Option<Cursor>), StoreError> {
     let store = service.platform.outbox.store();
     let page = store.query_index(&Query { after, ..Query::all(EXCEEDED, SWEEP_PAGE) }).await?;
     let mut restored = 0;

@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use bus::{Bus, EmbeddedOptions, Envelope, Sender, Subscribe, Trail};
 use clock::{Clock, Entropy, ManualClock};
-use contracts::events::subscription::{CreatedV1, ProofKeyPublishedV1, ProofKeyWithdrawnV1, ProofRevokedV1, QuotaExceededV1, QuotaRestoredV1, ReconciledV1, StatusChangedV1, StatusChangedV2, SubscriptionEvent, TransitionRejectedV1};
+use contracts::events::subscription::{
+    CreatedV1, ProofKeyPublishedV1, ProofKeyWithdrawnV1, ProofRevokedV1, QuotaExceededV1, QuotaRestoredV1,
+    ReconciledV1, StatusChangedV1, StatusChangedV2, SubscriptionEvent, TransitionRejectedV1,
+};
 use contracts::events::webhook::{StripeSubscriptionChangedV1, WebhookEvent};
 use contracts::requests::subscription::{CreateRefusal, CreateV1, GetV1, SubscriptionView, VerifyV1};
 use contracts::{Answer, Contract, Request, TenantId};

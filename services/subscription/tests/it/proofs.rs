@@ -39,7 +39,8 @@ async fn a_proof_is_good_for_its_peer_with_the_published_key() {
     let issued = proof(&world, &prove(&view, "ada")).await;
     let verifier = verifier(&world).await;
     let (tenant, peer, now_ms) = (tenant(), "alice".parse().unwrap(), world.service.platform.clock.now_ms());
-    let good = verifier.verify(&issued.proof, Expected { tenant: &tenant, peer: &peer, peer_key: None }, now_ms).unwrap();
+    let good =
+        verifier.verify(&issued.proof, Expected { tenant: &tenant, peer: &peer, peer_key: None }, now_ms).unwrap();
     assert_eq!((good.plan.as_str(), good.ver, good.limits["peers"]), ("team", 1, 50));
     assert_eq!(good.subscription, view.subscription_id);
     assert!(good.expires_at_ms <= now_ms + 300_000);

@@ -75,7 +75,9 @@ async fn get(world: &World, id: &str) -> Option<SubscriptionView> {
 }
 
 fn row<'a>(rows: &'a [Value], stripe_id: &str) -> &'a Value {
-    rows.iter().find(|row| row["stripe_subscription_id"] == stripe_id).unwrap_or_else(|| panic!("{stripe_id}: {rows:#?}"))
+    rows.iter()
+        .find(|row| row["stripe_subscription_id"] == stripe_id)
+        .unwrap_or_else(|| panic!("{stripe_id}: {rows:#?}"))
 }
 
 /// One in order, one stale, one missing, one twice, one that Stripe does not know, one that is not ours.
@@ -86,7 +88,11 @@ async fn drifted(world: &World) -> (SubscriptionView, SubscriptionView, String, 
     let missing = made_behind_our_back(world, "sub-lost", "carol").await;
     let twice = made_behind_our_back(world, fine.subscription_id.as_str(), "ada").await;
     let customer = world.make_at_stripe("/v1/customers", &[("email", "stranger@example.com")]).await;
-    let strangers = [("customer", customer["id"].as_str().unwrap()), ("items[0][price]", PRICE), ("payment_behavior", "default_incomplete")];
+    let strangers = [
+        ("customer", customer["id"].as_str().unwrap()),
+        ("items[0][price]", PRICE),
+        ("payment_behavior", "default_incomplete"),
+    ];
     world.make_at_stripe("/v1/subscriptions", &strangers).await;
     let store = world.service.platform.outbox.store();
     let known = store.get(&Key::new("sub#acme", fine.subscription_id.as_str())).await.unwrap().unwrap();
@@ -122,7 +128,10 @@ async fn a_sweep_finds_everything_and_repairs_what_a_look_at_stripe_can() {
     assert_eq!(found(&twice), as_told("extra", "left"));
     assert_eq!(found(&ghost), as_told("extra", "left"));
     let difference = row(&rows, &stale.stripe_subscription_id);
-    assert_eq!((difference["ours"].as_str(), difference["stripes"].as_str()), (Some("status=active"), Some("status=past_due")));
+    assert_eq!(
+        (difference["ours"].as_str(), difference["stripes"].as_str()),
+        (Some("status=active"), Some("status=past_due"))
+    );
     assert!(row(&rows, &twice)["note"].as_str().unwrap().contains("cancel or refund"));
 
     assert_eq!(world.service.get(&stale).await.status, Status::PastDue);
@@ -132,7 +141,10 @@ async fn a_sweep_finds_everything_and_repairs_what_a_look_at_stripe_can() {
     assert_eq!(adopted.metadata, [("team".to_owned(), "blue".to_owned())].into());
     let told = reports(&world).await;
     assert_eq!(told.len(), 1);
-    assert_eq!((told[0].mode, told[0].missing, told[0].stale, told[0].extra, told[0].repaired), (ReconcileMode::Sweep, 1, 1, 2, 2));
+    assert_eq!(
+        (told[0].mode, told[0].missing, told[0].stale, told[0].extra, told[0].repaired),
+        (ReconcileMode::Sweep, 1, 1, 2, 2)
+    );
 
     let (run, _) = reconciled(&world, "").await;
     let left = json!({"checked": 7 - 1, "missing": 0, "stale": 0, "extra": 2, "repaired": 0, "failed": 0});
@@ -184,7 +196,11 @@ async fn one_run_at_a_time_and_modes_that_are_none_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_due_runs_by_itself_and_finds_what_webhooks_did_not_tell() {
-    let settings = [("reconcile.calls_per_second", "20"), ("reconcile.backfill_interval_ms", "60000"), ("reconcile.check_interval_ms", "1000")];
+    let settings = [
+        ("reconcile.calls_per_second", "20"),
+        ("reconcile.backfill_interval_ms", "60000"),
+        ("reconcile.check_interval_ms", "1000"),
+    ];
     let (world, hand) = World::at(NOW, &settings).await;
     let view = world.service.create(&wish("ada", "key-1")).await.unwrap();
     world.set_status(&view, "past_due").await;
@@ -205,7 +221,11 @@ async fn what_is_due_runs_by_itself_and_finds_what_webhooks_did_not_tell() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_killed_goes_on_where_it_stopped_and_repairs_everything_once() {
     const COUNT: usize = 130; // more than a page
-    let settings = [("reconcile.calls_per_second", "20"), ("reconcile.check_interval_ms", "1000"), ("reconcile.lease_ms", "30000")];
+    let settings = [
+        ("reconcile.calls_per_second", "20"),
+        ("reconcile.check_interval_ms", "1000"),
+        ("reconcile.lease_ms", "30000"),
+    ];
     let (mut world, hand) = World::at(NOW, &settings).await;
     for number in 0..COUNT {
         made_behind_our_back(&world, &format!("sub-{number:03}"), "ada").await;

@@ -10,10 +10,7 @@ async fn canceled(world: &World, user: &str, number: u64) -> SubscriptionView {
     let view = world.service.create(&wish(user, "key-1")).await.unwrap();
     world.cancel_at_stripe(&view.stripe_subscription_id).await;
     world.service.hint(&view, "canceled", number).await;
-    until("it is canceled", async || {
-        format!("{:?}", world.service.get(&view).await.status) == "Canceled"
-    })
-    .await;
+    until("it is canceled", async || format!("{:?}", world.service.get(&view).await.status) == "Canceled").await;
     view
 }
 
