@@ -6,5 +6,6 @@ mod api;
 pub mod billing;
 pub mod dead_letters;
 pub mod demo;
+pub mod tunnel;
 
 pub use api::{Api, ApiError};

@@ -21,6 +21,7 @@ pub mod plans;
 pub mod requests;
 pub mod signals;
 pub mod topology;
+pub mod tunnels;
 
 pub use answer::{Answer, Failure};
 pub use catalogue::{Aggregate, Class, Entry, catalogue};
