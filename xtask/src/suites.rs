@@ -59,7 +59,7 @@ const SUITES: &[Suite] = &[
     Suite {
         name: "unit",
         about: "every crate's tests, with real NATS (both versions), SQS and DynamoDB servers",
-        needs: &["nats-2.9.10", "nats-2.15.1", "moto", "dynoxide", "validators"],
+        needs: &["nats-2.9.10", "nats-2.15.1", "moto", "stripe-python", "dynoxide", "validators"],
         run: |root| cargo_test::run(root, &["--workspace"]),
     },
 ];

@@ -7,5 +7,6 @@ pub mod billing;
 pub mod dead_letters;
 pub mod demo;
 pub mod tunnel;
+pub mod webhooks;
 
 pub use api::{Api, ApiError};

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use synapse::demo::{self, Reporter, Target};
-use synapse::{billing, dead_letters, tunnel};
+use synapse::{billing, dead_letters, tunnel, webhooks};
 
 /// Talk to a Synapse-D installation.
 #[derive(Parser)]
@@ -24,6 +24,8 @@ enum Command {
     Billing(billing::Arguments),
     /// Give a program on this machine a public URL.
     Tunnel(tunnel::Arguments),
+    /// What Stripe sent: list, show, replay, dead letters.
+    Webhooks(webhooks::Arguments),
 }
 
 #[derive(clap::Args)]
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
                 Command::Billing(arguments) => billing::run(arguments).await,
                 Command::Tunnel(arguments) => tunnel::run(arguments).await,
                 Command::DeadLetters(arguments) => dead_letters::run(arguments).await.map(|()| ExitCode::SUCCESS),
+                Command::Webhooks(arguments) => webhooks::run(arguments).await.map(|()| ExitCode::SUCCESS),
             }
         })
     });

@@ -37,3 +37,7 @@ pub use proof_book::{PROOF_SUBSCRIPTIONS, ProofBook};
 pub use public::{Front, Public};
 pub use rejection::{Rejection, answer, expect_reply};
 pub use run::{load, run};
+
+/// Of every program that links this crate, so of each service's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,4 +1,4 @@
-//! Who may depend on whom: contracts ← {bus, store, auth} ← outbox ← service ← services ← synapsed.
+//! Who may depend on whom: contracts ← {bus, store, auth} ← outbox ← service ← services ← {synapsed, benches}.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ const MAY_DEPEND: &[(&str, &[&[&str]])] = &[
     ("stripe-emulator", &[&["clock"]]),
     ("testkit", &[BASE]),
     ("xtask", &[BASE, &["testkit"]]),
-    ("benches", &[BASE, BACKENDS, &["outbox", "testkit", "stripe-emulator", "synapse", "synapsed"]]),
+    ("benches", &[BASE, BACKENDS, KIT, SERVICES, &["testkit", "stripe-emulator", "synapse", "synapsed"]]),
 ];
 
 const BASE: &[&str] = &["clock", "contracts"];

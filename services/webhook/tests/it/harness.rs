@@ -89,14 +89,23 @@ impl Running {
 
     pub(crate) async fn with(folder: &Path, setup: Setup) -> Self {
         let (host, hand) = host(folder, setup.production);
+        let mut config = config();
+        setup.config.unwrap_or(|_| ())(&mut config);
+        Self::on(host, hand, config, setup.store).await
+    }
+
+    pub(crate) async fn on(
+        host: Host,
+        hand: ManualClock,
+        config: Config,
+        table: Option<Arc<dyn store::Backend>>,
+    ) -> Self {
         let mut platform = host.platform(webhook::NAME).await.unwrap();
-        if let Some(backend) = setup.store {
+        if let Some(backend) = table {
             let table = store::Store::on(backend, "test", host.clock.clone());
             let (bus, clock, entropy) = (host.bus.clone(), host.clock.clone(), host.entropy.clone());
             platform.outbox = Outbox::new(webhook::NAME, table, bus, clock, entropy, outbox::Options::default());
         }
-        let mut config = config();
-        setup.config.unwrap_or(|_| ())(&mut config);
         let router = webhook::start(config, platform.clone()).await.unwrap();
         let address = host.serve_public(webhook::NAME, router).await.unwrap();
         let admin = host.serve_admin().await.unwrap();
