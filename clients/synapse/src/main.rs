@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use synapse::demo::{self, Reporter, Target};
-use synapse::{billing, dead_letters, tunnel, webhooks};
+use synapse::{billing, conformance, dead_letters, tunnel, webhooks};
 
 /// Talk to a Synapse-D installation.
 #[derive(Parser)]
@@ -26,6 +26,8 @@ enum Command {
     Tunnel(tunnel::Arguments),
     /// What Stripe sent: list, show, replay, dead letters.
     Webhooks(webhooks::Arguments),
+    /// Check a running system against the client protocol.
+    Conformance(conformance::Arguments),
 }
 
 #[derive(clap::Args)]
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
                 Command::Demo(arguments) => Ok(run_demo(arguments).await),
                 Command::Billing(arguments) => billing::run(arguments).await,
                 Command::Tunnel(arguments) => tunnel::run(arguments).await,
+                Command::Conformance(arguments) => conformance::command(arguments).await,
                 Command::DeadLetters(arguments) => dead_letters::run(arguments).await.map(|()| ExitCode::SUCCESS),
                 Command::Webhooks(arguments) => webhooks::run(arguments).await.map(|()| ExitCode::SUCCESS),
             }

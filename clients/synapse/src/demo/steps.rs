@@ -175,7 +175,7 @@ async fn incoming(joined: &mut Joined) -> anyhow::Result<IncomingSession> {
         match joined.events.recv().await.context("the connection ended")? {
             Event::Incoming(session) => return Ok(session),
             Event::Closed { code, reason, .. } => bail!("closed with {code} {reason}"),
-            Event::Presence(_) => {}
+            Event::Presence(_) | Event::Message { .. } => {}
         }
     }
 }
