@@ -6,15 +6,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bus::Envelope;
 use contracts::events::webhook::{
-    StripeCatalogueChangedV1, StripeCheckoutChangedV1, StripeCustomerChangedV1, StripeSubscriptionChangedV1,
+    StripeCatalogueChangedV1, StripeCheckoutChangedV1, StripeCustomerChangedV1, StripeEntitlementsChangedV1,
+    StripeSubscriptionChangedV1,
 };
+use contracts::events::{gateway, tunnel};
 use contracts::{Contract, SubscriptionId};
 use outbox::{Consumer, Effects, Failure, Order, RetryPolicy, Subscription, Unit};
 use serde::Deserialize;
 
 use crate::commands::refresh::{self, Hint};
 use crate::commands::{customer, plans};
-use crate::{NAME, Subscriptions};
+use crate::{NAME, Subscriptions, features, usage};
 
 /// What the subscription service reads, and how it deals with trouble.
 pub const SUBSCRIPTIONS: &[Subscription] = &[
@@ -22,7 +24,15 @@ pub const SUBSCRIPTIONS: &[Subscription] = &[
     hint(StripeCheckoutChangedV1::KIND),
     hint(StripeCustomerChangedV1::KIND),
     hint(StripeCatalogueChangedV1::KIND),
+    hint(StripeEntitlementsChangedV1::KIND),
+    used(gateway::UsageRecordedV1::KIND),
+    used(tunnel::UsageRecordedV1::KIND),
 ];
+
+/// Every report counts, in whatever order.
+const fn used(kind: &'static str) -> Subscription {
+    Subscription { kind, retry: RetryPolicy::DEFAULT, order: Order::Every, effects: Effects::Local }
+}
 
 const fn hint(kind: &'static str) -> Subscription {
     Subscription {
@@ -66,7 +76,7 @@ pub(crate) struct Events(pub(crate) Arc<Subscriptions>);
 #[async_trait]
 impl Consumer for Events {
     async fn handle(&self, event: &Envelope, unit: &mut Unit) -> Result<(), Failure> {
-        let (tenant, trail) = (&event.tenant, event.follow());
+        let (service, tenant, trail) = (&self.0, &event.tenant, event.follow());
         match event.kind.as_str() {
             StripeSubscriptionChangedV1::KIND => {
                 let changed: SubscriptionHint = outbox::read(NAME, event)?;
@@ -76,7 +86,7 @@ impl Consumer for Events {
                     stripe_event_id: &changed.stripe_event_id,
                     status: changed.hinted_status.as_deref(),
                 };
-                refresh::on_hint(&self.0, tenant, hint, &trail, unit).await
+                refresh::on_hint(service, tenant, hint, &trail, unit).await
             }
             StripeCheckoutChangedV1::KIND => {
                 let changed: CheckoutHint = outbox::read(NAME, event)?;
@@ -88,10 +98,21 @@ impl Consumer for Events {
                     stripe_event_id: &changed.stripe_event_id,
                     status: None,
                 };
-                refresh::on_hint(&self.0, tenant, hint, &trail, unit).await
+                refresh::on_hint(service, tenant, hint, &trail, unit).await
             }
-            StripeCustomerChangedV1::KIND => customer::on_hint(&self.0, &outbox::read(NAME, event)?).await,
-            StripeCatalogueChangedV1::KIND => plans::on_hint(&self.0, &outbox::read(NAME, event)?).await,
+            StripeCustomerChangedV1::KIND => customer::on_hint(service, &outbox::read(NAME, event)?).await,
+            StripeCatalogueChangedV1::KIND => plans::on_hint(service, &outbox::read(NAME, event)?).await,
+            StripeEntitlementsChangedV1::KIND => {
+                features::on_hint(service, tenant, &outbox::read(NAME, event)?, unit).await
+            }
+            gateway::UsageRecordedV1::KIND => {
+                let used: gateway::UsageRecordedV1 = outbox::read(NAME, event)?;
+                usage::record(service, tenant, &used.usage, &trail, unit).await
+            }
+            tunnel::UsageRecordedV1::KIND => {
+                let used: tunnel::UsageRecordedV1 = outbox::read(NAME, event)?;
+                usage::record(service, tenant, &used.usage, &trail, unit).await
+            }
             // Not subscribed to: an invoice's event comes as a subscription's too.
             _ => Ok(()),
         }

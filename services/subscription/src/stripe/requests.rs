@@ -27,11 +27,14 @@ pub(crate) enum Endpoint {
     Checkout,
     Portal,
     Prices,
+    ListEntitlements,
+    SweepSubscriptions,
+    ListEvents,
 }
 
 impl Endpoint {
     /// How many there are.
-    pub(crate) const COUNT: usize = 12;
+    pub(crate) const COUNT: usize = 15;
 
     /// For metrics and logs.
     pub(crate) fn name(self) -> &'static str {
@@ -48,6 +51,9 @@ impl Endpoint {
             Self::Checkout => "checkout.sessions.create",
             Self::Portal => "billing_portal.sessions.create",
             Self::Prices => "prices.retrieve",
+            Self::ListEntitlements => "entitlements.list",
+            Self::SweepSubscriptions => "subscriptions.sweep",
+            Self::ListEvents => "events.list",
         }
     }
 }
@@ -266,7 +272,7 @@ fn post(endpoint: Endpoint, request: RequestBuilder, key: String) -> Call {
     Call { endpoint, request, key: Some(key) }
 }
 
-fn get(endpoint: Endpoint, request: RequestBuilder) -> Call {
+pub(super) fn get(endpoint: Endpoint, request: RequestBuilder) -> Call {
     Call { endpoint, request, key: None }
 }
 

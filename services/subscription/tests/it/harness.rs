@@ -1,6 +1,7 @@
 //! A running service with everything around it.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use contracts::events::webhook::{StripeSubscriptionChangedV1, WebhookEvent};
 use contracts::requests::subscription::{CreateRefusal, CreateV1, GetV1, SubscriptionView, VerifyV1};
 use contracts::{Answer, Contract, Fact, Request, TenantId};
 use outbox::Unit;
+use reqwest::Method;
 use serde_json::{Value, json};
 use service::config::{Sources, load};
 use service::{Host, PLATFORM, PLATFORM_DEFAULTS, Platform};
@@ -50,7 +52,8 @@ pub(crate) struct World {
 /// One life of the service, from start to stop.
 pub(crate) struct Running {
     pub(crate) platform: Platform,
-    webhook: Platform,
+    pub(crate) webhook: Platform,
+    admin: SocketAddr,
     pub(crate) observer: Observer,
     pub(crate) place: Place,
     /// Of its own, so that it can be killed with everything that runs on it.
@@ -94,6 +97,7 @@ impl World {
         let quick = [
             ("stripe.base_url", stripe.base_url()),
             ("stripe.secret_key", "sk_test_secret_of_the_tests"),
+            ("proofs.sealing_secret", "sealing-secret-of-the-tests-0123456789"),
             ("stripe.backoff_ms", "5"),
             ("stripe.request_timeout_ms", "3000"),
             ("stripe.fetch_spacing_ms", "20"),
@@ -104,6 +108,30 @@ impl World {
             quick.iter().chain(settings).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let service = Running::start(on, folder.path(), &settings, clock.clone()).await;
         Self { stripe, service, folder, settings, clock, on }
+    }
+
+    /// Has another value for a setting from the next start on.
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        self.settings.retain(|(known, _)| known != key);
+        self.settings.push((key.to_owned(), value.to_owned()));
+    }
+
+    /// A call to the admin listener; the body, whatever the status.
+    pub(crate) async fn admin(&self, method: Method, path: &str) -> (u16, Value) {
+        let url = format!("http://{}{path}", self.service.admin);
+        let answer = http().request(method, url).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    /// A call to Stripe that makes something.
+    pub(crate) async fn make_at_stripe(&self, path: &str, form: &[(&str, &str)]) -> Value {
+        let url = format!("{}{path}", self.stripe.base_url());
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let request = http().post(url).bearer_auth("sk_test_looking");
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(body);
+        let answer = request.send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
+        answer.json().await.unwrap()
     }
 
     /// Ends the service without letting anything finish, as a crash would, and starts it again on the same store.
@@ -178,7 +206,8 @@ impl Running {
 
     async fn start_here(on: On, folder: &Path, settings: &[(String, String)], clock: Clock) -> Self {
         let store = format!("sqlite:{}", folder.display());
-        let env = [("SYNAPSE_PLATFORM__STORE".to_owned(), store)];
+        let admin = ("SYNAPSE_PLATFORM__ADMIN__LISTEN".to_owned(), "127.0.0.1:0".to_owned());
+        let env = [("SYNAPSE_PLATFORM__STORE".to_owned(), store), admin];
         let platform = Sources { service: PLATFORM, defaults: PLATFORM_DEFAULTS, file: None, env: env.into_iter() };
         let mut place = Place::start(on).await;
         let bus = place.bus(BTreeMap::new(), &clock, None).await;
@@ -187,7 +216,8 @@ impl Running {
         let (platform, webhook) = (host.platform(NAME).await.unwrap(), host.platform("webhook").await.unwrap());
         let public = subscription::start(config(settings), platform.clone()).await.unwrap();
         assert!(!public.has_routes(), "it has no public HTTP");
-        Self { platform, webhook, observer, place, runtime: None }
+        let admin = host.serve_admin().await.unwrap();
+        Self { platform, webhook, admin, observer, place, runtime: None }
     }
 
     pub(crate) async fn ask<R: Request>(&self, tenant: &str, request: &R) -> Answer<R::Reply, R::Refusal> {
@@ -294,5 +324,6 @@ pub(crate) fn prove(view: &SubscriptionView, user: &str) -> VerifyV1 {
         subscription_id: view.subscription_id.clone(),
         peer_id: "alice".parse().unwrap(),
         user_id: user.parse().unwrap(),
+        peer_key: None,
     }
 }
