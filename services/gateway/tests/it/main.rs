@@ -3,6 +3,8 @@
 mod binary;
 mod client;
 mod closing;
+#[path = "../contract/mod.rs"]
+mod contract;
 mod doubles;
 mod fan_out;
 mod frames;
@@ -12,6 +14,7 @@ mod limits;
 mod messages;
 mod nats;
 mod papers;
+mod proof_keys;
 mod refusals;
 mod resume;
 mod routes;
