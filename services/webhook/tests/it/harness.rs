@@ -17,7 +17,7 @@ use outbox::Outbox;
 use serde_json::{Value, json};
 use service::config::{Secret, Sources, load};
 use service::{Host, PLATFORM, PLATFORM_DEFAULTS, Platform, PlatformConfig};
-use store::{Key, Query};
+use store::Key;
 use testkit::contract::{On, Place};
 use testkit::eventually;
 use webhook::Config;
