@@ -217,7 +217,7 @@ impl Core {
                 )));
             }
             let envelope = Envelope {
-                id: self.event_id(now_ms),
+                id: fact.id.unwrap_or_else(|| self.event_id(now_ms)),
                 source: format!("/synapse/{}", self.service),
                 kind: fact.kind.to_owned(),
                 tenant: fact.tenant,
