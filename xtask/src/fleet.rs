@@ -1,4 +1,4 @@
-//! `cargo xtask fleet`: the five services as separate processes on NATS, DynamoDB and SQS, with the demo run against
+//! `cargo xtask fleet`: the six services as separate processes on NATS, DynamoDB and SQS, with the demo run against
 //! them. What it started it stops again, in order, and a service that does not drain cleanly fails the run.
 
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ use crate::process;
 use crate::tools;
 
 /// Who answers is started before who asks.
-const SERVICES: [&str; 5] = ["subscription", "presence", "signaling", "webhook", "gateway"];
+const SERVICES: [&str; 6] = ["subscription", "presence", "signaling", "webhook", "tunnel", "gateway"];
 /// The servers it needs, of [`tools::TOOLS`].
 pub(crate) const NEEDS: &[&str] = &["nats-2.15.1", "moto", "dynoxide"];
 
@@ -44,12 +44,16 @@ pub(crate) fn run(root: &Path, json: bool) -> Result<()> {
     let programs = build(root)?;
     let folder = tempfile::tempdir()?;
     let (nats, moto, dynoxide) = (Nats::start(NatsVersion::V2_15_1), Moto::start(), Dynoxide::start());
-    let (gateway, webhook) = (free_port(), free_port());
+    let (gateway, webhook, tunnel) = (free_port(), free_port(), free_port());
     let (stripe, stripe_url) = start_stripe(&programs, folder.path(), webhook)?;
     let mut services = Vec::new();
     for name in SERVICES {
         let mut command = Command::new(programs.join(name));
-        let public = if name == "webhook" { webhook } else { gateway };
+        let public = match name {
+            "webhook" => webhook,
+            "tunnel" => tunnel,
+            _ => gateway,
+        };
         let admin = free_port();
         command.envs([
             ("SYNAPSE_PLATFORM__BUS", "sqs"),
@@ -59,6 +63,7 @@ pub(crate) fn run(root: &Path, json: bool) -> Result<()> {
             ("SYNAPSE_PLATFORM__HTTP_LISTEN", &format!("127.0.0.1:{public}")),
             ("SYNAPSE_PLATFORM__ADMIN__LISTEN", &format!("127.0.0.1:{admin}")),
             ("SYNAPSE_GATEWAY__TOKEN_SECRET", TOKEN_SECRET),
+            ("SYNAPSE_TUNNEL__TOKEN_SECRET", TOKEN_SECRET),
             ("SYNAPSE_WEBHOOK__SECRETS", WEBHOOK_SECRET),
             ("SYNAPSE_SUBSCRIPTION__STRIPE__BASE_URL", &stripe_url),
             ("SYNAPSE_SUBSCRIPTION__STRIPE__SECRET_KEY", STRIPE_KEY),
@@ -68,7 +73,7 @@ pub(crate) fn run(root: &Path, json: bool) -> Result<()> {
         services.push(Service { name, process });
     }
     println!("fleet: {} processes on NATS, SQS and DynamoDB", services.len());
-    let demo = demo(&programs, gateway, &stripe_url, json);
+    let demo = demo(&programs, gateway, tunnel, &stripe_url, json);
     let stopped = stop(services);
     drop(stripe);
     demo.and(stopped)
@@ -132,12 +137,13 @@ fn is_ready(admin: u16) -> bool {
     ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
 }
 
-fn demo(programs: &Path, gateway: u16, stripe: &str, json: bool) -> Result<()> {
+fn demo(programs: &Path, gateway: u16, tunnel: u16, stripe: &str, json: bool) -> Result<()> {
     let mut mint = Command::new(programs.join("synapsed"));
     mint.arg("development-token").env("SYNAPSE_GATEWAY__TOKEN_SECRET", TOKEN_SECRET);
     let token = process::output(&mut mint)?;
     let mut command = Command::new(programs.join("synapse"));
     command.args(["demo", "--gateway", &format!("http://127.0.0.1:{gateway}"), "--stripe", stripe]);
+    command.args(["--tunnels", &format!("http://127.0.0.1:{tunnel}")]);
     command.args(["--stripe-key", STRIPE_KEY, "--bus", "sqs+nats", "--store", "dynamodb"]);
     command.env("SYNAPSE_TOKEN", token.trim()).stdin(Stdio::null());
     if json {

@@ -49,7 +49,7 @@ enum Command {
     },
     /// Runs synapsed with its data in ./data; rebuilds and restarts it when a source changes. Ctrl-C ends both.
     Dev,
-    /// Runs the five services as separate processes on NATS, DynamoDB and SQS, and the demo against them.
+    /// Runs the six services as separate processes on NATS, DynamoDB and SQS, and the demo against them.
     Fleet {
         /// The demo's report as one JSON object.
         #[arg(long)]

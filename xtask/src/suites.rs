@@ -48,18 +48,18 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         name: "fleet",
-        about: "five processes on NATS, SQS and DynamoDB, the demo against them, a clean stop",
+        about: "six processes on NATS, SQS and DynamoDB, the demo against them, a clean stop",
         needs: fleet::NEEDS,
         run: |root| {
             let mut tally = Tally::default();
-            tally.record("the demo against five separate processes", fleet::run(root, false));
+            tally.record("the demo against six separate processes", fleet::run(root, false));
             Ok(tally)
         },
     },
     Suite {
         name: "unit",
         about: "every crate's tests, with real NATS (both versions), SQS and DynamoDB servers",
-        needs: &["nats-2.9.10", "nats-2.15.1", "moto", "dynoxide", "validators"],
+        needs: &["nats-2.9.10", "nats-2.15.1", "moto", "stripe-python", "dynoxide", "validators"],
         run: |root| cargo_test::run(root, &["--workspace"]),
     },
 ];

@@ -2,6 +2,9 @@
 //
 // Optional fields may be missing or null. An open enum (`| (string & {})`) may hold values newer than this file.
 
+/** What of the catalogue changed. */
+export type CatalogueObject = "price" | "product" | "unknown" | (string & {});
+
 /** What a client says. */
 export type ClientFrame =
   | {
@@ -897,6 +900,134 @@ export interface Violation {
   message: string;
 }
 
+/** Stripe announced that a price or a product was made, changed or deleted (`price.*`, `product.*`). It belongs to no customer of ours: the envelope's tenant is `platform`. A hint: fetch the object. */
+export interface WebhookStripeCatalogueChangedV1 {
+  /** The API version the event was rendered with; absent where Stripe left it out. */
+  api_version?: string | null;
+  /** When Stripe created the event, Unix seconds. One-second resolution: it orders nothing. */
+  created_s: number;
+  /** Whether it is gone. */
+  deleted: boolean;
+  /** Whether it is real money. A reader whose key is of the other mode ignores the fact. */
+  livemode: boolean;
+  /** A price or a product. */
+  object: CatalogueObject;
+  /** The connected account it happened in (`acct_…`); absent for the platform's own. */
+  stripe_account?: string | null;
+  /** Stripe's event id (`evt_…`). */
+  stripe_event_id: string;
+  /** Stripe's event type, e.g. `invoice.payment_failed`. */
+  stripe_event_type: string;
+  /** Its id (`price_…`, `prod_…`). */
+  stripe_object_id: string;
+  /** The product of a price. */
+  stripe_product_id?: string | null;
+}
+
+/** Stripe announced what became of a checkout session that we opened: `checkout.session.completed`, `.async_payment_succeeded`, `.async_payment_failed`, `.expired`. A hint: fetch the session or the subscription. */
+export interface WebhookStripeCheckoutChangedV1 {
+  /** The API version the event was rendered with; absent where Stripe left it out. */
+  api_version?: string | null;
+  /** When Stripe created the event, Unix seconds. One-second resolution: it orders nothing. */
+  created_s: number;
+  /** Its payment status as the payload carried it (`paid`, `unpaid`, `no_payment_required`). */
+  hinted_payment_status?: string | null;
+  /** The session's status as the payload carried it (`open`, `complete`, `expired`). */
+  hinted_status?: string | null;
+  /** Whether it is real money. A reader whose key is of the other mode ignores the fact. */
+  livemode: boolean;
+  /** The session's metadata. */
+  metadata?: Record<string, string>;
+  /** The connected account it happened in (`acct_…`); absent for the platform's own. */
+  stripe_account?: string | null;
+  /** Stripe's session id (`cs_…`). */
+  stripe_checkout_session_id: string;
+  /** Stripe's customer id (`cus_…`), once there is one. */
+  stripe_customer_id?: string | null;
+  /** Stripe's event id (`evt_…`). */
+  stripe_event_id: string;
+  /** Stripe's event type, e.g. `invoice.payment_failed`. */
+  stripe_event_type: string;
+  /** The subscription it made (`sub_…`), once there is one. */
+  stripe_subscription_id?: string | null;
+  /** Our id of the subscription it was opened for, from the session's metadata (`synapse_subscription`). */
+  subscription_id: string;
+}
+
+/** Stripe announced that a customer was made, changed or deleted (`customer.created`, `.updated`, `.deleted`). The tenant is the one that the customer's metadata (`synapse_tenant`) or an earlier subscription of it names; a customer that is nobody's is not announced. A hint: look the customer up by its id before acting for the tenant. */
+export interface WebhookStripeCustomerChangedV1 {
+  /** The API version the event was rendered with; absent where Stripe left it out. */
+  api_version?: string | null;
+  /** When Stripe created the event, Unix seconds. One-second resolution: it orders nothing. */
+  created_s: number;
+  /** Whether it is gone; Stripe cancels its subscriptions then. */
+  deleted: boolean;
+  /** Whether it is real money. A reader whose key is of the other mode ignores the fact. */
+  livemode: boolean;
+  /** The customer's metadata. */
+  metadata?: Record<string, string>;
+  /** The connected account it happened in (`acct_…`); absent for the platform's own. */
+  stripe_account?: string | null;
+  /** Stripe's customer id (`cus_…`). */
+  stripe_customer_id: string;
+  /** Stripe's event id (`evt_…`). */
+  stripe_event_id: string;
+  /** Stripe's event type, e.g. `invoice.payment_failed`. */
+  stripe_event_type: string;
+}
+
+/** Stripe announced what a customer is entitled to (`entitlements.active_entitlement_summary.updated`). The tenant is the one that an earlier subscription of the customer names. A hint: fetch the customer's active entitlements. */
+export interface WebhookStripeEntitlementsChangedV1 {
+  /** The API version the event was rendered with; absent where Stripe left it out. */
+  api_version?: string | null;
+  /** When Stripe created the event, Unix seconds. One-second resolution: it orders nothing. */
+  created_s: number;
+  /** Lookup keys of the features in the payload, at most 100; Stripe cuts long lists short. */
+  hinted_features: string[];
+  /** Whether it is real money. A reader whose key is of the other mode ignores the fact. */
+  livemode: boolean;
+  /** The connected account it happened in (`acct_…`); absent for the platform's own. */
+  stripe_account?: string | null;
+  /** Stripe's customer id (`cus_…`). */
+  stripe_customer_id: string;
+  /** Stripe's event id (`evt_…`). */
+  stripe_event_id: string;
+  /** Stripe's event type, e.g. `invoice.payment_failed`. */
+  stripe_event_type: string;
+}
+
+/** Stripe announced what became of an invoice of a subscription that we created: `invoice.paid`, `.payment_failed`, `.payment_action_required` and the other `invoice.*` types. The same event also gives a `webhook.stripe_subscription_changed.v1`. A hint: fetch the subscription or the invoice before deciding. */
+export interface WebhookStripeInvoiceChangedV1 {
+  /** The API version the event was rendered with; absent where Stripe left it out. */
+  api_version?: string | null;
+  /** How often Stripe has tried to collect it. */
+  attempt_count?: number | null;
+  /** Why Stripe made the invoice, e.g. `subscription_create`, `subscription_cycle`. */
+  billing_reason?: string | null;
+  /** When Stripe created the event, Unix seconds. One-second resolution: it orders nothing. */
+  created_s: number;
+  /** The invoice's status as the payload carried it (`draft`, `open`, `paid`, `uncollectible`, `void`). */
+  hinted_status?: string | null;
+  /** Whether it is real money. A reader whose key is of the other mode ignores the fact. */
+  livemode: boolean;
+  /** When Stripe tries next, Unix seconds; absent when it won't. */
+  next_payment_attempt_s?: number | null;
+  /** The connected account it happened in (`acct_…`); absent for the platform's own. */
+  stripe_account?: string | null;
+  /** Stripe's customer id (`cus_…`). */
+  stripe_customer_id?: string | null;
+  /** Stripe's event id (`evt_…`). */
+  stripe_event_id: string;
+  /** Stripe's event type, e.g. `invoice.payment_failed`. */
+  stripe_event_type: string;
+  /** Stripe's invoice id (`in_…`); absent for previews, which have none. */
+  stripe_invoice_id?: string | null;
+  /** Stripe's subscription id (`sub_…`). */
+  stripe_subscription_id: string;
+  /** Our id of the subscription it bills. */
+  subscription_id: string;
+}
+
 /** Stripe announced a change of a subscription that we created. A hint: fetch the object before deciding. */
 export interface WebhookStripeSubscriptionChangedV1 {
   /** The API version the event was rendered with; absent where Stripe left it out. */
@@ -907,11 +1038,13 @@ export interface WebhookStripeSubscriptionChangedV1 {
   hinted_status?: string | null;
   /** Whether it is real money. */
   livemode: boolean;
-  /** The subscription's metadata. */
+  /** The subscription's metadata; empty where the event carries no object, as thin ones. */
   metadata?: Record<string, string>;
+  /** The connected account it happened in (`acct_…`); absent for the platform's own. */
+  stripe_account?: string | null;
   /** Stripe's event id (`evt_…`). */
   stripe_event_id: string;
-  /** Stripe's event type, e.g. `customer.subscription.updated`. */
+  /** Stripe's event type, e.g. `customer.subscription.trial_will_end`. An invoice's where that made us look. */
   stripe_event_type: string;
   /** Stripe's subscription id (`sub_…`). */
   stripe_subscription_id: string;
@@ -932,6 +1065,11 @@ export interface Events {
   "subscription.status_changed.v1": SubscriptionStatusChangedV1;
   "subscription.status_changed.v2": SubscriptionStatusChangedV2;
   "subscription.transition_rejected.v1": SubscriptionTransitionRejectedV1;
+  "webhook.stripe_catalogue_changed.v1": WebhookStripeCatalogueChangedV1;
+  "webhook.stripe_checkout_changed.v1": WebhookStripeCheckoutChangedV1;
+  "webhook.stripe_customer_changed.v1": WebhookStripeCustomerChangedV1;
+  "webhook.stripe_entitlements_changed.v1": WebhookStripeEntitlementsChangedV1;
+  "webhook.stripe_invoice_changed.v1": WebhookStripeInvoiceChangedV1;
   "webhook.stripe_subscription_changed.v1": WebhookStripeSubscriptionChangedV1;
 }
 

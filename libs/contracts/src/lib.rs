@@ -20,6 +20,7 @@ mod kind;
 pub mod requests;
 pub mod signals;
 pub mod topology;
+pub mod tunnels;
 
 pub use answer::{Answer, Failure};
 pub use catalogue::{Aggregate, Class, Entry, catalogue};

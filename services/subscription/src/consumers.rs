@@ -38,7 +38,8 @@ impl Consumer for Events {
                 refresh::on_hint(&self.0, &event.tenant, &hint, &event.follow(), unit).await
             }
             Some(Err(error)) => Err(Failure::Poison(format!("{}: {error}", event.kind))),
-            None => Ok(()),
+            // Not subscribed to.
+            Some(Ok(_)) | None => Ok(()),
         }
     }
 }

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod binary;
 mod client;
 mod closing;
 mod doubles;
@@ -8,6 +9,11 @@ mod frames;
 mod handshake;
 mod harness;
 mod limits;
+mod messages;
+mod nats;
 mod papers;
 mod refusals;
+mod resume;
 mod routes;
+mod streams;
+mod tickets;

@@ -3,7 +3,9 @@
 
 mod child;
 mod configuration;
+mod conformance;
 mod demo;
+mod faults;
 mod rotation;
 mod running;
 mod serve;
