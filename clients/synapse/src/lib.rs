@@ -4,6 +4,7 @@
 mod admin;
 mod api;
 pub mod conformance;
+pub mod contract;
 pub mod dead_letters;
 pub mod demo;
 pub mod tunnel;

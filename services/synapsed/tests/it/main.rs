@@ -4,6 +4,8 @@
 mod child;
 mod configuration;
 mod conformance;
+mod contracts;
+mod defects;
 mod demo;
 mod faults;
 mod rotation;
