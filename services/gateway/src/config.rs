@@ -38,6 +38,7 @@ pub struct Config {
     pub max_tickets: usize,
     pub ticket_ttl_ms: u64,
     pub max_revocations: usize,
+    pub jwks_max_age_s: u64,
 }
 
 impl Config {
@@ -82,6 +83,7 @@ impl Validate for Config {
         checks.range("max_tickets", self.max_tickets, 1..=1_000_000);
         checks.range("ticket_ttl_ms", self.ticket_ttl_ms, 1_000..=60_000);
         checks.range("max_revocations", self.max_revocations, 100..=10_000_000);
+        checks.range("jwks_max_age_s", self.jwks_max_age_s, 1..=86_400);
         if self.token_secret.is_set() {
             let long_enough = self.token_secret.current().expose_secret().len() >= MIN_SECRET_BYTES;
             let rule = "is shorter than 32 bytes (RFC 7518 §3.2)";

@@ -31,6 +31,8 @@ pub(crate) struct Entry {
     pub(crate) generation: u64,
     pub(crate) subscription_id: SubscriptionId,
     pub(crate) proof_ver: u64,
+    /// The key its proof is signed with.
+    pub(crate) proof_kid: Arc<str>,
     /// Whether its client acknowledges messages.
     pub(crate) acks: bool,
     pub(crate) kick: Kick,
@@ -288,11 +290,12 @@ impl Registry {
     }
 
     /// Notes a newer proof of a live connection.
-    pub(crate) fn renew(&self, entry: &Entry, proof_ver: u64) {
+    pub(crate) fn renew(&self, entry: &Entry, proof_ver: u64, proof_kid: &Arc<str>) {
         let mut tenants = self.lock();
         let seat = tenants.get_mut(&entry.tenant).and_then(|tenant| seat_of(tenant, entry));
         if let Some(entry) = seat.and_then(|seat| seat.entry.as_mut()) {
             entry.proof_ver = proof_ver;
+            entry.proof_kid = Arc::clone(proof_kid);
         }
     }
 
@@ -356,6 +359,14 @@ impl Registry {
         let mut lost = self.all();
         lost.retain(|entry| entry.subscription_id == *subscription_id && entry.proof_ver < min_ver);
         lost.iter().for_each(|entry| entry.close(crate::socket::ENTITLEMENT_LOST));
+        lost.len()
+    }
+
+    /// Closes the connections whose proofs a withdrawn key signed: any of them may be forged. Returns how many.
+    pub(crate) fn close_key(&self, kid: &str) -> usize {
+        let mut lost = self.all();
+        lost.retain(|entry| *entry.proof_kid == *kid);
+        lost.iter().for_each(|entry| entry.close(crate::socket::PROOF_REFUSED));
         lost.len()
     }
 

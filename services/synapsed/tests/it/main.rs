@@ -8,6 +8,7 @@ mod contracts;
 mod defects;
 mod demo;
 mod faults;
+mod guide;
 mod rotation;
 mod running;
 mod serve;
