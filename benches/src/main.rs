@@ -4,6 +4,7 @@
 //! measures stands at the head of its file and in docs/performance.md.
 
 mod consume;
+mod cpu;
 mod envelope;
 mod ingest;
 mod latency;
@@ -22,6 +23,10 @@ use clock::Clock;
 
 use report::Report;
 
+/// As in the services' programs.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", about = "Measures against references in the same run.")]
 struct Arguments {
@@ -30,6 +35,9 @@ struct Arguments {
     /// Writes the rows as JSON to this file; without a file to standard output.
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     json: Option<PathBuf>,
+    /// Runs this side alone, for a profiler; there is no ratio then.
+    #[arg(long)]
+    only: Option<rounds::Side>,
 }
 
 const BENCHES: [&str; 6] = ["envelope", "relay", "consume", "latency", "verify", "ingest"];
@@ -39,6 +47,9 @@ async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     if let Some(unknown) = arguments.names.iter().find(|name| !BENCHES.contains(&name.as_str())) {
         bail!("there is no bench `{unknown}`; there are {}", BENCHES.join(", "));
+    }
+    if let Some(side) = arguments.only {
+        let _ = rounds::ONLY.set(side);
     }
     let clock = Clock::system();
     let mut report = Report::new(arguments.json);

@@ -31,7 +31,7 @@ enum Source {
     Debian { package: &'static str, file: &'static str },
     /// A virtual environment with what this requirements file (under `xtask/tools/`) lists.
     Python { requirements: &'static str, text: &'static str },
-    /// The npm packages of a `package.json` and its lock file (in a folder under `xtask/tools/`).
+    /// The npm packages that a lock file under `xtask/tools/` names.
     Npm { package: &'static str, lock: &'static str },
     /// A program built from the crate registry.
     Cargo { krate: &'static str, arguments: &'static [&'static str] },
@@ -60,12 +60,6 @@ pub(crate) const TOOLS: &[Tool] = &[
         program: "bin/moto_server",
     },
     Tool {
-        name: "stripe-python",
-        version: "16.1.0",
-        source: Source::Python { requirements: "stripe-python.txt", text: include_str!("../tools/stripe-python.txt") },
-        program: "bin/python",
-    },
-    Tool {
         name: "dynoxide",
         version: "3.2.0",
         source: Source::Cargo {
@@ -90,8 +84,14 @@ pub(crate) const TOOLS: &[Tool] = &[
         program: "node_modules/@asyncapi/parser/package.json",
     },
     Tool {
+        name: "stripe-python",
+        version: "stripe 16.1.0",
+        source: Source::Python { requirements: "stripe-python.txt", text: include_str!("../tools/stripe-python.txt") },
+        program: "bin/python",
+    },
+    Tool {
         name: "stripe-node",
-        version: "23.1.0",
+        version: "stripe 23.1.0, stripe 16.12.0 (2024-06-20)",
         source: Source::Npm {
             package: include_str!("../tools/stripe-node/package.json"),
             lock: include_str!("../tools/stripe-node/package-lock.json"),
@@ -264,7 +264,8 @@ mod tests {
                 Source::Npm { lock, .. } => lock,
                 _ => continue,
             };
-            for version in tool.version.split([' ', ',']).filter(|word| word.starts_with(|c: char| c.is_ascii_digit()))
+            for version in
+                tool.version.split([' ', ',', '(', ')']).filter(|word| word.starts_with(|c: char| c.is_ascii_digit()))
             {
                 assert!(text.contains(version), "{}: {version} is not in its pins", tool.name);
             }

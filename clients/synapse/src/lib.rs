@@ -3,8 +3,11 @@
 
 mod admin;
 mod api;
+pub mod conformance;
+pub mod contract;
 pub mod dead_letters;
 pub mod demo;
+pub mod tunnel;
 pub mod webhooks;
 
 pub use api::{Api, ApiError};

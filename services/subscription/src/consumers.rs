@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bus::Envelope;
-use contracts::Contract;
-use contracts::events::webhook::{StripeSubscriptionChangedV1, WebhookEvent};
+use contracts::events::webhook::StripeSubscriptionChangedV1;
+use contracts::{Contract, SubscriptionId};
 use outbox::{Consumer, Effects, Failure, Order, RetryPolicy, Subscription, Unit};
+use serde::Deserialize;
 
-use crate::Subscriptions;
 use crate::commands::refresh;
+use crate::{NAME, Subscriptions};
 
 /// What the subscription service reads, and how it deals with trouble.
 pub const SUBSCRIPTIONS: &[Subscription] = &[Subscription {
@@ -28,18 +29,26 @@ pub const SUBSCRIPTIONS: &[Subscription] = &[Subscription {
     effects: Effects::External { lease: Duration::from_secs(30) },
 }];
 
+/// What is needed of [`StripeSubscriptionChangedV1`]: everything else is read from Stripe itself.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Hint {
+    pub(crate) subscription_id: SubscriptionId,
+    pub(crate) stripe_subscription_id: String,
+    /// For the log.
+    pub(crate) stripe_event_id: String,
+    #[serde(default)]
+    pub(crate) hinted_status: Option<String>,
+}
+
 pub(crate) struct Events(pub(crate) Arc<Subscriptions>);
 
 #[async_trait]
 impl Consumer for Events {
     async fn handle(&self, event: &Envelope, unit: &mut Unit) -> Result<(), Failure> {
-        match WebhookEvent::decode(&event.kind, &event.data) {
-            Some(Ok(WebhookEvent::StripeSubscriptionChanged(hint))) => {
-                refresh::on_hint(&self.0, &event.tenant, &hint, &event.follow(), unit).await
-            }
-            Some(Err(error)) => Err(Failure::Poison(format!("{}: {error}", event.kind))),
-            // Not subscribed to.
-            Some(Ok(_)) | None => Ok(()),
+        if event.kind == StripeSubscriptionChangedV1::KIND {
+            let hint: Hint = outbox::read(NAME, event)?;
+            return refresh::on_hint(&self.0, &event.tenant, &hint, &event.follow(), unit).await;
         }
+        Ok(())
     }
 }

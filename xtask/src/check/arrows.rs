@@ -12,6 +12,9 @@ use super::Finding;
 const MAY_DEPEND: &[(&str, &[&[&str]])] = &[
     ("clock", &[]),
     ("contracts", &[]),
+    ("carrier", &[&["clock"]]),
+    // Only its tests, which generate instances of every contract.
+    ("contract-gate", &[&["contracts"]]),
     ("bus", &[BASE]),
     ("store", &[BASE]),
     ("auth", &[BASE]),
@@ -21,14 +24,18 @@ const MAY_DEPEND: &[(&str, &[&[&str]])] = &[
     ("presence", &[BASE, BACKENDS, KIT]),
     ("signaling", &[BASE, BACKENDS, KIT]),
     ("subscription", &[BASE, BACKENDS, KIT]),
-    ("tunnel", &[BASE, BACKENDS, KIT]),
+    // Its tests run the real agent against it.
+    ("tunnel", &[BASE, BACKENDS, KIT, &["carrier", "agent"]]),
     ("webhook", &[BASE, BACKENDS, KIT]),
     ("synapsed", &[BASE, BACKENDS, KIT, SERVICES, CLIENTS, &["stripe-emulator"]]),
     ("peer", &[BASE]),
-    ("synapse", &[BASE, &["peer"]]),
+    ("agent", &[BASE, &["carrier"]]),
+    // `synapse contract` listens to the bus itself and compares contract sets (ADR 0030).
+    ("synapse", &[BASE, &["agent", "bus", "contract-gate", "peer"]]),
     ("stripe-emulator", &[&["clock"]]),
-    ("testkit", &[BASE]),
-    ("xtask", &[BASE, &["testkit"]]),
+    // Behind its feature `contract`, for suites that drive a service over its bus.
+    ("testkit", &[BASE, &["bus"]]),
+    ("xtask", &[BASE, &["contract-gate", "testkit"]]),
     ("benches", &[BASE, BACKENDS, KIT, SERVICES, &["testkit"]]),
 ];
 
@@ -36,7 +43,7 @@ const BASE: &[&str] = &["clock", "contracts"];
 const BACKENDS: &[&str] = &["bus", "store", "auth"];
 const KIT: &[&str] = &["outbox", "service"];
 const SERVICES: &[&str] = &["gateway", "presence", "signaling", "subscription", "tunnel", "webhook"];
-const CLIENTS: &[&str] = &["peer", "synapse"];
+const CLIENTS: &[&str] = &["agent", "peer", "synapse"];
 /// Free to everybody's tests, closed to everybody's builds.
 const TESTS_ONLY: &[&str] = &["testkit", "stripe-emulator"];
 

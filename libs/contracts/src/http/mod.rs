@@ -2,6 +2,8 @@
 
 mod problem;
 mod subscription;
+mod ticket;
 
 pub use problem::{Problem, Violation};
 pub use subscription::{CreateSubscription, VerifySubscription};
+pub use ticket::TicketIssued;

@@ -1,11 +1,11 @@
 use bus::Trail;
-use contracts::events::webhook::StripeSubscriptionChangedV1;
 use contracts::{SubscriptionId, TenantId};
 use outbox::{Failure, Unit};
 use store::StoreError;
 
 use super::{MAX_DECISIONS, RETRY_AFTER};
 use crate::Subscriptions;
+use crate::consumers::Hint;
 use crate::metadata::TENANT;
 use crate::status::StripeStatus;
 use crate::store::{Record, Records, Stored};
@@ -46,7 +46,7 @@ pub(crate) async fn refresh(
 pub(crate) async fn on_hint(
     service: &Subscriptions,
     tenant: &TenantId,
-    hint: &StripeSubscriptionChangedV1,
+    hint: &Hint,
     trail: &Trail,
     unit: &mut Unit,
 ) -> Result<(), Failure> {
@@ -87,7 +87,7 @@ async fn fetch(service: &Subscriptions, id: &str) -> Result<SubscriptionObject, 
 /// A hint that the machine does not lead to, and that is not true either, is told.
 fn audit(
     subscription: Subscription,
-    hint: &StripeSubscriptionChangedV1,
+    hint: &Hint,
     object: &SubscriptionObject,
     unit: &mut Unit,
     tenant: &TenantId,
