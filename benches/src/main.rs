@@ -1,4 +1,4 @@
-//! How fast the bus, the outbox and the envelope are, against references measured in the same run.
+//! How fast the bus, the outbox, the envelope and proofs are, against references measured in the same run.
 //!
 //! `cargo xtask bench` builds and runs this. Each bench gives rows; a row's name begins with its bench. What each one
 //! measures stands at the head of its file and in docs/performance.md.
@@ -7,8 +7,10 @@ mod consume;
 mod envelope;
 mod latency;
 mod load;
+mod proof;
 mod relay;
 mod report;
+mod revocation;
 mod rounds;
 
 use std::path::PathBuf;
@@ -22,14 +24,14 @@ use report::Report;
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", about = "Measures against references in the same run.")]
 struct Arguments {
-    /// Only these benches: relay, consume, latency, envelope (default: all).
+    /// Only these benches: envelope, proof, relay, consume, latency, revocation (default: all).
     names: Vec<String>,
     /// Writes the rows as JSON to this file; without a file to standard output.
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     json: Option<PathBuf>,
 }
 
-const BENCHES: [&str; 4] = ["envelope", "relay", "consume", "latency"];
+const BENCHES: [&str; 6] = ["envelope", "proof", "relay", "consume", "latency", "revocation"];
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -45,6 +47,8 @@ async fn main() -> Result<()> {
         }
         match name {
             "envelope" => envelope::run(&clock, &mut report)?,
+            "proof" => proof::run(&clock, &mut report).await?,
+            "revocation" => revocation::run(&clock, &mut report).await?,
             "relay" => relay::run(&clock, &mut report).await?,
             "consume" => consume::run(&clock, &mut report).await?,
             _ => latency::run(&clock, &mut report).await?,

@@ -1,7 +1,9 @@
 //! The command line, and the demo that `synapsed demo` and `cargo xtask fleet` run: everything through the public
 //! interfaces, as a customer would.
 
+mod admin;
 mod api;
+pub mod billing;
 pub mod dead_letters;
 pub mod demo;
 

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use synapse::dead_letters;
 use synapse::demo::{self, Reporter, Target};
+use synapse::{billing, dead_letters};
 
 /// Talk to a Synapse-D installation.
 #[derive(Parser)]
@@ -20,6 +20,8 @@ enum Command {
     Demo(DemoArguments),
     /// What a service could not handle: list, show, redrive, drop.
     DeadLetters(dead_letters::Arguments),
+    /// Subscriptions, usage, plans, proofs' keys; reconcile with Stripe.
+    Billing(billing::Arguments),
 }
 
 #[derive(clap::Args)]
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         runtime.block_on(async {
             match Arguments::parse().command {
                 Command::Demo(arguments) => Ok(run_demo(arguments).await),
+                Command::Billing(arguments) => billing::run(arguments).await,
                 Command::DeadLetters(arguments) => dead_letters::run(arguments).await.map(|()| ExitCode::SUCCESS),
             }
         })

@@ -23,6 +23,7 @@ pub struct Config {
     pub max_outbound_frames: usize,
     pub max_bad_frames: u32,
     pub max_revocations: usize,
+    pub jwks_max_age_s: u64,
 }
 
 /// Shortest secret for HS256: the length of its hash (RFC 7518 §3.2).
@@ -40,6 +41,7 @@ impl Validate for Config {
         checks.range("max_outbound_frames", self.max_outbound_frames, 8..=10_000);
         checks.range("max_bad_frames", self.max_bad_frames, 1..=1_000);
         checks.range("max_revocations", self.max_revocations, 100..=10_000_000);
+        checks.range("jwks_max_age_s", self.jwks_max_age_s, 1..=86_400);
         if self.token_secret.is_set() {
             let long_enough = self.token_secret.current().expose_secret().len() >= MIN_SECRET_BYTES;
             let rule = "is shorter than 32 bytes (RFC 7518 §3.2)";

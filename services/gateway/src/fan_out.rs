@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 
 use crate::Gateway;
 use crate::registry::Entry;
-use crate::socket::{SILENT, TAKEN_OVER};
+use crate::socket::{ENTITLEMENT_LOST, PROOF_REFUSED, SILENT, TAKEN_OVER};
 
 /// Signals that wait in this process; beyond that the oldest are dropped and counted.
 const SIGNAL_BUFFER: usize = 10_000;
@@ -100,6 +100,12 @@ pub(crate) async fn beat(gateway: &Gateway) {
     let platform = &gateway.platform;
     let mut tenants: HashMap<TenantId, Vec<HeartbeatPeer>> = HashMap::new();
     for entry in gateway.registry.all() {
+        // For the signal that was missed: by now the proof book has read the store again.
+        if gateway.proofs.is_revoked(&entry.subscription_id, entry.proof_ver) {
+            entry.close(ENTITLEMENT_LOST);
+        } else if !gateway.proofs.knows_key(&entry.proof_kid) {
+            entry.close(PROOF_REFUSED);
+        }
         let heard = HeartbeatPeer { peer_id: entry.peer_id, generation: entry.generation };
         tenants.entry(entry.tenant).or_default().push(heard);
     }

@@ -182,6 +182,12 @@ impl IntoProblem for ConnectRefusal {
     fn into_problem(self) -> ProblemResponse {
         match self {
             Self::NotOwner => problem(Code::Forbidden, "peer_id: belongs to another user; choose another one"),
+            Self::TooManyPeers { limit } => problem(
+                Code::QuotaExceeded,
+                format!(
+                    "peers: the plan allows {limit} at once and as many are here; disconnect one or change the plan"
+                ),
+            ),
             Self::Unknown => newer(),
         }
     }

@@ -24,6 +24,8 @@ pub(crate) struct Entry {
     pub(crate) generation: u64,
     pub(crate) subscription_id: SubscriptionId,
     pub(crate) proof_ver: u64,
+    /// The key its proof is signed with.
+    pub(crate) proof_kid: String,
     pub(crate) outbound: mpsc::Sender<ServerFrame>,
     /// Closes the connection, whatever waits in `outbound`: the one thing that must always get through.
     pub(crate) kick: Arc<tokio::sync::watch::Sender<Option<Farewell>>>,
@@ -88,11 +90,19 @@ impl Registry {
     }
 
     /// Notes a newer proof of a live connection.
-    pub(crate) fn renew(&self, tenant: &TenantId, peer_id: &PeerId, connection_id: &ConnectionId, proof_ver: u64) {
+    pub(crate) fn renew(
+        &self,
+        tenant: &TenantId,
+        peer_id: &PeerId,
+        connection_id: &ConnectionId,
+        proof_ver: u64,
+        proof_kid: &str,
+    ) {
         let mut tenants = self.lock();
         let entry = tenants.get_mut(tenant).and_then(|peers| peers.get_mut(peer_id));
         if let Some(entry) = entry.filter(|entry| entry.connection_id == *connection_id) {
             entry.proof_ver = proof_ver;
+            proof_kid.clone_into(&mut entry.proof_kid);
         }
     }
 
@@ -116,6 +126,14 @@ impl Registry {
         let mut lost = self.all();
         lost.retain(|entry| entry.subscription_id == *subscription_id && entry.proof_ver < min_ver);
         lost.iter().for_each(|entry| entry.close(crate::socket::ENTITLEMENT_LOST));
+        lost.len()
+    }
+
+    /// Closes the connections whose proofs a withdrawn key signed: any of them may be forged. Returns how many.
+    pub(crate) fn close_key(&self, kid: &str) -> usize {
+        let mut lost = self.all();
+        lost.retain(|entry| entry.proof_kid == kid);
+        lost.iter().for_each(|entry| entry.close(crate::socket::PROOF_REFUSED));
         lost.len()
     }
 

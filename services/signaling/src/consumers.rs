@@ -16,6 +16,7 @@ use crate::commands::end;
 pub const SUBSCRIPTIONS: &[Subscription] = &[
     PROOF_SUBSCRIPTIONS[0],
     PROOF_SUBSCRIPTIONS[1],
+    PROOF_SUBSCRIPTIONS[2],
     Subscription {
         kind: PeerWentOfflineV1::KIND,
         retry: RetryPolicy::DEFAULT,

@@ -6,6 +6,7 @@ use url::Url;
 
 use crate::catalogue::{self, Catalogue, Plan};
 use crate::return_urls;
+use crate::vault;
 
 /// The subscription service's settings; `config.toml` explains each and holds the defaults.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,6 +24,10 @@ pub struct Config {
     pub stripe: StripeConfig,
     /// How proofs are issued.
     pub proofs: ProofConfig,
+    /// How usage is counted.
+    pub usage: UsageConfig,
+    /// How ours are compared with Stripe's.
+    pub reconcile: ReconcileConfig,
 }
 
 /// How Stripe is called.
@@ -58,6 +63,39 @@ pub struct ProofConfig {
     pub rotation_interval_ms: u64,
     pub publish_ahead_ms: u64,
     pub check_interval_ms: u64,
+    pub sealing_secret: Secret,
+}
+
+/// How usage is counted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)] // config.toml is their documentation
+pub struct UsageConfig {
+    pub sweep_interval_ms: u64,
+}
+
+/// How ours are compared with Stripe's.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)] // config.toml is their documentation
+pub struct ReconcileConfig {
+    pub sweep_interval_ms: u64,
+    pub backfill_interval_ms: u64,
+    pub check_interval_ms: u64,
+    pub lease_ms: u64,
+    pub calls_per_second: u32,
+    pub max_rows: u64,
+}
+
+impl ReconcileConfig {
+    fn check(&self, checks: &mut Checks) {
+        checks.range("reconcile.sweep_interval_ms", self.sweep_interval_ms, 0..=2_592_000_000);
+        checks.range("reconcile.backfill_interval_ms", self.backfill_interval_ms, 0..=86_400_000);
+        checks.range("reconcile.check_interval_ms", self.check_interval_ms, 100..=600_000);
+        checks.range("reconcile.lease_ms", self.lease_ms, 30_000..=3_600_000);
+        checks.range("reconcile.calls_per_second", self.calls_per_second, 1..=20);
+        checks.range("reconcile.max_rows", self.max_rows, 100..=100_000);
+    }
 }
 
 impl Validate for Config {
@@ -68,12 +106,15 @@ impl Validate for Config {
         catalogue::check(&self.plans, &mut checks);
         return_urls::check(&self.return_urls, &mut checks);
         self.stripe.check(&mut checks);
+        checks.range("usage.sweep_interval_ms", self.usage.sweep_interval_ms, 100..=600_000);
+        self.reconcile.check(&mut checks);
         let proofs = &self.proofs;
         checks.range("proofs.ttl_ms", proofs.ttl_ms, 10_000..=3_600_000);
         checks.range("proofs.renewal_leeway_ms", proofs.renewal_leeway_ms, 0..=86_400_000);
         checks.range("proofs.refresh_wait_ms", proofs.refresh_wait_ms, 0..=60_000);
         checks.range("proofs.rotation_interval_ms", proofs.rotation_interval_ms, 60_000..=7_776_000_000);
         checks.range("proofs.publish_ahead_ms", proofs.publish_ahead_ms, 1_000..=86_400_000);
+        check_sealing_secret(&proofs.sealing_secret, &mut checks);
         checks.range("proofs.check_interval_ms", proofs.check_interval_ms, 100..=3_600_000);
         checks.require(
             proofs.publish_ahead_ms < proofs.rotation_interval_ms,
@@ -83,6 +124,18 @@ impl Validate for Config {
         );
         checks.finish()
     }
+}
+
+fn check_sealing_secret(secret: &Secret, checks: &mut Checks) {
+    let text = secret.current();
+    let secrets: Vec<&str> = vault::secrets(text.expose_secret()).collect();
+    let key = "proofs.sealing_secret";
+    let fix =
+        "set SYNAPSE_SUBSCRIPTION__PROOFS__SEALING_SECRET, or …_SECRET_FILE; make one with `openssl rand -base64 32`";
+    checks.require(!secrets.is_empty(), key, "there is none", fix);
+    let long = secrets.iter().all(|secret| secret.len() >= vault::MIN_SECRET_CHARS);
+    checks.require(long, key, "one is shorter than 32 characters", "make one with `openssl rand -base64 32`");
+    checks.require(secrets.len() <= vault::MAX_SECRETS, key, "there are more than 4", "remove the oldest, at the end");
 }
 
 impl StripeConfig {

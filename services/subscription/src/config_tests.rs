@@ -5,6 +5,7 @@ use super::*;
 pub(crate) fn config() -> Config {
     let mut table: toml::Table = crate::DEFAULTS.parse().unwrap();
     table["stripe"]["secret_key"] = "sk_test_1".into();
+    table["proofs"]["sealing_secret"] = "sealing-secret-of-the-tests-0123456789".into();
     table.try_into().unwrap()
 }
 

@@ -244,6 +244,12 @@ impl Records {
         unit.put(Item::new(key, 1, write(&Record::Reserved(reservation))), Condition::Absent);
     }
 
+    /// Reserves what was found at Stripe under a name that nothing stands under here.
+    pub(crate) fn reserve_found(&self, unit: &mut Unit, tenant: &TenantId, id: &SubscriptionId, found: Reservation) {
+        let item = Item::new(record_key(tenant, id), 1, write(&Record::Reserved(found)));
+        unit.put(item, Condition::Absent);
+    }
+
     /// Adds a record's new state to `unit`. `expires_at_ms` is for refusals.
     pub(crate) fn update(
         unit: &mut Unit,

@@ -32,13 +32,16 @@ const TOKEN_TTL_MS: u64 = 24 * 60 * 60 * 1_000;
 pub struct Secrets {
     token_secret: String,
     webhook_secret: String,
+    /// Missing in folders of earlier versions; the token secret stands in there.
+    #[serde(default)]
+    sealing_secret: String,
 }
 
 impl Secrets {
     /// Fresh ones.
     pub fn generate(entropy: &Entropy) -> Self {
         let hex = || (0..4).map(|_| format!("{:016x}", entropy.next_u64())).collect::<String>();
-        Self { token_secret: hex(), webhook_secret: format!("whsec_{}", hex()) }
+        Self { token_secret: hex(), webhook_secret: format!("whsec_{}", hex()), sealing_secret: hex() }
     }
 
     /// Those of the data folder; made and written (readable by their owner alone) where there are none.
@@ -75,7 +78,9 @@ impl Secrets {
 
     /// The settings that make the services use these secrets and the emulator at `stripe`.
     pub fn overrides(&self, stripe: &str) -> Overrides {
+        let sealing = if self.sealing_secret.is_empty() { &self.token_secret } else { &self.sealing_secret };
         [
+            ("SYNAPSE_SUBSCRIPTION__PROOFS__SEALING_SECRET", sealing.as_str()),
             ("SYNAPSE_GATEWAY__TOKEN_SECRET", self.token_secret.as_str()),
             ("SYNAPSE_WEBHOOK__SECRETS", self.webhook_secret.as_str()),
             ("SYNAPSE_SUBSCRIPTION__STRIPE__BASE_URL", stripe),

@@ -29,7 +29,7 @@ const MAY_DEPEND: &[(&str, &[&[&str]])] = &[
     ("stripe-emulator", &[&["clock"]]),
     ("testkit", &[BASE]),
     ("xtask", &[BASE, &["testkit"]]),
-    ("benches", &[BASE, BACKENDS, &["outbox", "testkit"]]),
+    ("benches", &[BASE, BACKENDS, &["outbox", "testkit", "stripe-emulator", "synapse", "synapsed"]]),
 ];
 
 const BASE: &[&str] = &["clock", "contracts"];

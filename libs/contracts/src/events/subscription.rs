@@ -3,6 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::billing::{
+    ProofKeyWithdrawnV1, QuotaExceededV1, QuotaRestoredV1, ReconcileMode, ReconciledV1, RestoredBecause,
+};
 use crate::{Contract, Deprecation, Event, SubscriptionId, UserId};
 
 events! {
@@ -20,6 +23,14 @@ events! {
         ProofRevoked(ProofRevokedV1),
         /// A key that proofs are signed with, before its first use.
         ProofKeyPublished(ProofKeyPublishedV1),
+        /// A key that is not to be trusted any more.
+        ProofKeyWithdrawn(ProofKeyWithdrawnV1),
+        /// A plan's limit was used up.
+        QuotaExceeded(QuotaExceededV1),
+        /// It may be used again.
+        QuotaRestored(QuotaRestoredV1),
+        /// Our subscriptions were compared with Stripe's.
+        Reconciled(ReconciledV1),
     }
 }
 

@@ -70,4 +70,8 @@ pub struct CreatePortal {
 pub struct VerifySubscription {
     /// The peer that will show the proof.
     pub peer_id: PeerId,
+    /// Thumbprint of the peer's public key (RFC 7638: SHA-256 in base64url, 43 characters): the proof is then good
+    /// only together with that key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_key: Option<String>,
 }

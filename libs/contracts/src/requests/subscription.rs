@@ -245,6 +245,9 @@ pub struct VerifyV1 {
     pub peer_id: PeerId,
     /// Who asks.
     pub user_id: UserId,
+    /// Thumbprint of the peer's key (RFC 7638, base64url) to bind the proof to (`cnf.jkt`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_key: Option<String>,
 }
 
 impl Contract for VerifyV1 {
@@ -255,6 +258,7 @@ impl Contract for VerifyV1 {
             subscription_id: sample_id(),
             peer_id: "alice".parse().expect("a valid id"),
             user_id: "ada".parse().expect("a valid id"),
+            peer_key: Some("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs".into()),
         }]
     }
 }

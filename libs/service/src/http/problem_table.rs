@@ -101,6 +101,8 @@ codes! {
     UnknownPrice = "unknown_price", 422, "Use one of the prices named in 'detail'.";
     /// Too many requests
     RateLimited = "rate_limited", 429, "Wait as long as Retry-After says, then go on slower.";
+    /// The plan's limit is used up
+    QuotaExceeded = "quota_exceeded", 429, "Wait as long as Retry-After says (without one: use less at once), or change to a larger plan.";
     /// The headers are too many or too large
     HeadersTooLarge = "headers_too_large", 431, "Send at most 50 headers, names up to 256 bytes, values up to 8192.";
     /// Something went wrong here

@@ -9,6 +9,7 @@ use contracts::events::subscription::Status;
 use contracts::http::{
     CancelSubscription, ChangePlan, CreateCheckout, CreatePortal, CreateSubscription, VerifySubscription,
 };
+use contracts::requests::billing::{UsageV1, UsageView};
 use contracts::requests::subscription::{
     CancelV1, ChangePlanV1, CheckPlansV1, CreateCheckoutV1, CreatePortalV1, CreateV1, GetV1, ListPlansV1, ListV1,
     Plans, PlansReport, Portal, ProofIssued, ResumeV1, SubscriptionPage, SubscriptionView, VerifyV1,
@@ -214,6 +215,17 @@ pub(super) async fn get(
     if sees { Ok(Json(view)) } else { Err(ProblemResponse::new(Code::NotFound)) }
 }
 
+/// `GET /v1/subscriptions/{id}/usage`: what was used of what the plan allows.
+pub(super) async fn usage(
+    State(gateway): State<Arc<Gateway>>,
+    caller: Caller,
+    Path(path_id): Path<String>,
+) -> Result<Json<UsageView>, ProblemResponse> {
+    let view = ask(&gateway, &caller, &UsageV1 { subscription_id: id(&path_id)? }).await?;
+    let sees = caller.is_admin() || view.user_id == caller.principal.user;
+    if sees { Ok(Json(view)) } else { Err(ProblemResponse::new(Code::NotFound)) }
+}
+
 /// `POST /v1/subscriptions/{id}/verify`: a signed proof for a peer.
 pub(super) async fn verify(
     State(gateway): State<Arc<Gateway>>,
@@ -224,6 +236,20 @@ pub(super) async fn verify(
 ) -> Result<Json<ProofIssued>, ProblemResponse> {
     caller.may_write()?;
     let body: VerifySubscription = json(&headers, &body)?;
-    let user_id = caller.principal.user.clone();
-    ask(&gateway, &caller, &VerifyV1 { subscription_id: id(&path_id)?, peer_id: body.peer_id, user_id }).await.map(Json)
+    let wanted = VerifyV1 {
+        subscription_id: id(&path_id)?,
+        peer_id: body.peer_id,
+        user_id: caller.principal.user.clone(),
+        peer_key: body.peer_key.map(thumbprint).transpose()?,
+    };
+    ask(&gateway, &caller, &wanted).await.map(Json)
+}
+
+/// A JWK thumbprint as RFC 7638 makes them with SHA-256.
+fn thumbprint(text: String) -> Result<String, ProblemResponse> {
+    if text.len() == 43 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)) {
+        return Ok(text);
+    }
+    let rule = "must be a SHA-256 JWK thumbprint (RFC 7638): 43 characters of base64url without padding";
+    Err(ProblemResponse::new(Code::Validation).violation("peer_key", rule))
 }

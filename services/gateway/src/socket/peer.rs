@@ -6,7 +6,7 @@ use auth::Principal;
 use bus::Trail;
 use contracts::events::presence::OfflineReason;
 use contracts::frames::{ClientFrame, Outcome, PresenceAction};
-use contracts::requests::presence::{ConnectV1, DisconnectV1, ListV1, SetStatusV1};
+use contracts::requests::presence::{ConnectRefusal, ConnectV1, DisconnectV1, ListV1, SetStatusV1};
 use contracts::requests::signaling::{OpenSessionV1, SendV1};
 use contracts::{ConnectionId, PeerId, Request, SubscriptionId};
 use serde::Serialize;
@@ -15,7 +15,7 @@ use service::Rejection;
 use service::http::{Code, ProblemResponse};
 
 use super::connection::{Deadline, Line};
-use super::{ENTITLEMENT_LOST, PROOF_REFUSED, TAKEN_OVER, UNAUTHENTICATED};
+use super::{ENTITLEMENT_LOST, PROOF_REFUSED, QUOTA_EXCEEDED, TAKEN_OVER, UNAUTHENTICATED};
 use crate::Gateway;
 use crate::refusals::IntoProblem;
 use crate::registry::{Entry, Farewell};
@@ -60,9 +60,13 @@ impl Peer {
             connection_id: line.id.clone(),
             subscription_id: papers.subscription_id.clone(),
             proof_ver: papers.ver,
+            max_peers: papers.max_peers,
         };
         let connected = gateway.ask(&papers.principal.tenant, trail, &ask).await;
-        let connected = connected.map_err(|rejection| (rejection.into_problem(), UNAUTHENTICATED))?;
+        let connected = connected.map_err(|rejection| {
+            let is_full = matches!(rejection, Rejection::Refused(ConnectRefusal::TooManyPeers { .. }));
+            (rejection.into_problem(), if is_full { QUOTA_EXCEEDED } else { UNAUTHENTICATED })
+        })?;
         let peer = Self {
             principal: papers.principal,
             peer_id,
@@ -79,6 +83,7 @@ impl Peer {
             generation: peer.generation,
             subscription_id: peer.subscription_id.clone(),
             proof_ver: papers.ver,
+            proof_kid: papers.kid,
             outbound: line.outbound.clone(),
             kick: Arc::clone(&line.kick),
         });
@@ -184,7 +189,8 @@ impl Peer {
         self.principal = papers.principal;
         self.proof = papers.proof;
         self.proof_until_ms = papers.until_ms;
-        gateway.registry.renew(&self.principal.tenant, &self.peer_id, &self.connection_id, papers.ver);
+        let (tenant, kid) = (&self.principal.tenant, &papers.kid);
+        gateway.registry.renew(tenant, &self.peer_id, &self.connection_id, papers.ver, kid);
         Handled::Done(Outcome::Accepted, None)
     }
 }
@@ -195,6 +201,9 @@ struct Papers {
     proof: String,
     subscription_id: SubscriptionId,
     ver: u64,
+    kid: String,
+    /// The plan's limit of peers that are here at once.
+    max_peers: Option<u64>,
     until_ms: u64,
 }
 
@@ -219,7 +228,10 @@ impl Papers {
             proof,
             subscription_id: verified.subscription.clone(),
             ver: verified.ver,
-            until_ms: verified.expires_at_ms.saturating_add(auth::SKEW_MS),
+            kid: verified.kid.clone(),
+            max_peers: verified.limits.get("peers").copied(),
+            // Without the skew: with the bus away, a proof's end is what ends a connection that nobody may revoke.
+            until_ms: verified.expires_at_ms,
         })
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use bus::{Asked, Bus, Trail};
 use clock::Clock;
+use contracts::requests::billing::UsageV1;
 use contracts::requests::presence::{ConnectV1, Connected, DisconnectV1, ListV1, LookupV1, SetStatusV1};
 use contracts::requests::signaling::{OpenSessionV1, SendV1};
 use contracts::requests::subscription::{
@@ -52,6 +53,7 @@ impl Doubles {
         self.own(bus, clock, sample::<CreateV1>).await;
         self.own(bus, clock, sample::<GetV1>).await;
         self.own(bus, clock, sample::<VerifyV1>).await;
+        self.own(bus, clock, sample::<UsageV1>).await;
         self.own(bus, clock, sample::<ListSubscriptionsV1>).await;
         self.own(bus, clock, sample::<ChangePlanV1>).await;
         self.own(bus, clock, sample::<CancelV1>).await;

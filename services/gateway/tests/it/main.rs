@@ -9,5 +9,6 @@ mod handshake;
 mod harness;
 mod limits;
 mod papers;
+mod proof_keys;
 mod refusals;
 mod routes;

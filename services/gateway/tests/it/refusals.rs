@@ -1,6 +1,7 @@
 //! Every refusal there is, as the public API says it.
 
 use contracts::http::Problem;
+use contracts::requests::billing::UsageV1;
 use contracts::requests::presence::{ConnectV1, DisconnectV1, ListV1, LookupRefusal, LookupV1, SetStatusV1};
 use contracts::requests::signaling::{OpenSessionV1, SendV1};
 use contracts::requests::subscription::{
@@ -52,6 +53,10 @@ async fn over_http() {
         subscription_changes(world).await;
         check::<GetV1>(world, &[("not_found", 404, "not_found")], async || {
             world.http("GET /v1/subscriptions/s", "", "").await.problem()
+        })
+        .await;
+        check::<UsageV1>(world, &[("not_found", 404, "not_found")], async || {
+            world.http("GET /v1/subscriptions/s/usage", "", "").await.problem()
         })
         .await;
         let expected = [
@@ -171,10 +176,12 @@ async fn over_a_socket() {
 #[tokio::test]
 async fn of_a_connection() {
     run(async |world| {
-        check::<ConnectV1>(world, &[("not_owner", 403, "forbidden")], async || {
+        let expected = [("not_owner", 403, "forbidden"), ("too_many_peers", 429, "quota_exceeded")];
+        check::<ConnectV1>(world, &expected, async || {
             let mut client: Client = world.connect().await;
             let problem = client.refused(&world.auth_frame("alice")).await;
-            assert_eq!(client.closed().await.code, Some(4401));
+            let close = if problem.code == "quota_exceeded" { 4429 } else { 4401 };
+            assert_eq!(client.closed().await.code, Some(close));
             problem
         })
         .await;

@@ -19,7 +19,7 @@ const KEYED: &str = "Content-Type: application/json\r\nIdempotency-Key: k-1\r\n"
 const CHECKOUT: &str = r#"{"price_id":"p","success_url":"https://a.example/ok","cancel_url":"https://a.example/no"}"#;
 
 /// Request line, headers, body of a good call of each route.
-const ROUTES: [(&str, &str, &str); 12] = [
+const ROUTES: [(&str, &str, &str); 13] = [
     ("POST /v1/subscriptions", KEYED, CREATE),
     ("GET /v1/subscriptions", "", ""),
     ("POST /v1/subscriptions/checkout", KEYED, CHECKOUT),
@@ -30,6 +30,7 @@ const ROUTES: [(&str, &str, &str); 12] = [
     ("GET /v1/plans", "", ""),
     ("GET /v1/subscriptions/sub-01", "", ""),
     ("POST /v1/subscriptions/sub-01/verify", JSON, VERIFY),
+    ("GET /v1/subscriptions/sub-01/usage", "", ""),
     ("GET /v1/peers", "", ""),
     ("GET /v1/peers/alice", "", ""),
 ];

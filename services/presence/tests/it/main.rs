@@ -5,3 +5,4 @@ mod connections;
 mod harness;
 mod leases;
 mod listing;
+mod places;

@@ -22,6 +22,7 @@ pub(crate) async fn create(
     ask: CreateV1,
 ) -> Result<SubscriptionView, Rejection<CreateRefusal>> {
     check(&service, &asked, &ask)?;
+    service.note_tenant(&asked.tenant).await?;
     let key_hash = key_hash(&ask.idempotency_key);
     let _turn = service.turns.take(format!("{}#{}#{key_hash}", asked.tenant, ask.user_id)).await;
     for _ in 0..MAX_DECISIONS {

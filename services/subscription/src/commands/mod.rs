@@ -12,6 +12,7 @@ pub(crate) mod list;
 pub(crate) mod list_proof_keys;
 pub(crate) mod plans;
 pub(crate) mod portal;
+pub(crate) mod proof_snapshot;
 pub(crate) mod refresh;
 pub(crate) mod resume;
 pub(crate) mod verify;

@@ -41,16 +41,21 @@ pub(crate) async fn check_plans(
     _: Asked,
     _: CheckPlansV1,
 ) -> Result<PlansReport, Rejection<NeverRefused>> {
+    report(&service).await.map_err(|failure| rejection(&failure))
+}
+
+/// The same for operators.
+pub(crate) async fn report(service: &Arc<Subscriptions>) -> Result<PlansReport, StripeFailure> {
     let catalogue = &service.catalogue;
     // A price may be in plans of several tenants; Stripe is asked once.
     let prices: BTreeMap<&String, ()> =
         catalogue.plans().iter().flat_map(|plan| catalogue.prices_of(plan)).map(|price| (price, ())).collect();
     let ask = |price: &'_ String| {
-        let (service, price) = (Arc::clone(&service), price.clone());
+        let (service, price) = (Arc::clone(service), price.clone());
         async move { problems(&service, &price).await.map(|problems| (price, problems)) }
     };
     let asked = stream::iter(prices.into_keys().map(ask)).buffered(ASKED_AT_ONCE).try_collect();
-    let told: BTreeMap<String, Vec<String>> = asked.await.map_err(|failure: StripeFailure| rejection(&failure))?;
+    let told: BTreeMap<String, Vec<String>> = asked.await?;
     let report = |(plan, price): (&crate::Plan, &String)| PriceReport {
         plan: plan.name.clone(),
         tenants: plan.tenants.clone(),

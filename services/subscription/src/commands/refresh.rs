@@ -3,11 +3,11 @@ use contracts::{SubscriptionId, TenantId};
 use outbox::{Failure, Unit};
 
 use super::{MAX_DECISIONS, RETRY_AFTER, Trouble};
-use crate::Subscriptions;
 use crate::status::StripeStatus;
 use crate::store::{Record, Records, Stored};
 use crate::stripe::{Class, StripeFailure, SubscriptionObject};
 use crate::subscription::{Change, Reservation, Rules, Subscription};
+use crate::{Subscriptions, revocations};
 
 /// Brings a live subscription up to date; `None` when it is not live.
 pub(crate) async fn refresh(
@@ -74,7 +74,7 @@ async fn fetch(service: &Subscriptions, id: &str) -> Result<SubscriptionObject, 
 }
 
 /// What a consumer does about a failure at Stripe.
-pub(super) fn later(failure: &StripeFailure) -> Failure {
+pub(crate) fn later(failure: &StripeFailure) -> Failure {
     match failure.class {
         Class::NotSent | Class::RateLimited => {
             Failure::Throttled(failure.retry_after.unwrap_or(RETRY_AFTER), failure.to_string())
@@ -124,7 +124,7 @@ pub(super) fn seen(
 }
 
 /// Adds what a fetched object makes of a subscription to `unit`. It is written even when nothing changed (`store.rs`).
-pub(super) fn apply(
+pub(crate) fn apply(
     service: &Subscriptions,
     unit: &mut Unit,
     tenant: &TenantId,
@@ -138,7 +138,7 @@ pub(super) fn apply(
 }
 
 /// The creation was cut off between Stripe and our commit, and Stripe's news is faster than the caller's next try.
-fn adopt(
+pub(crate) fn adopt(
     service: &Subscriptions,
     tenant: &TenantId,
     stored: &Stored,
@@ -170,6 +170,7 @@ pub(super) fn publish(
     let record = Record::Live(subscription.clone());
     Records::update(unit, tenant, &subscription.subscription_id, stored, &record, None);
     for (sequence, fact) in &facts {
+        revocations::note(unit, fact);
         unit.publish(tenant, *sequence, trail, fact);
     }
     subscription

@@ -19,6 +19,7 @@ pub(crate) use requests::{NewCheckout, NewSubscription, derived_key, hex, is_id}
 pub(crate) use views::{PriceObject, SubscriptionObject};
 
 use crate::config::StripeConfig;
+use crate::reconcile::page::{self, EventObject, Listed};
 use fetch::Shared;
 use transport::Transport;
 
@@ -163,6 +164,34 @@ impl Stripe {
     pub(crate) async fn fetch_subscription(&self, id: &str) -> Result<SubscriptionObject, StripeFailure> {
         let call = requests::retrieve_subscription(checked(id)?);
         self.subscriptions.get(id, async || read(&self.transport.send(&call).await?)).await
+    }
+
+    /// A page of every subscription there is, newest first, ended ones too.
+    pub(crate) async fn list_all_subscriptions(
+        &self,
+        after: Option<&str>,
+    ) -> Result<Listed<SubscriptionObject>, StripeFailure> {
+        page::subscriptions(&self.transport.send(&requests::list_all_subscriptions(after)).await?)
+    }
+
+    /// A page of the events about subscriptions since a moment (Unix seconds), newest first.
+    pub(crate) async fn list_subscription_events(
+        &self,
+        since_s: u64,
+        after: Option<&str>,
+    ) -> Result<Listed<EventObject>, StripeFailure> {
+        page::events(&self.transport.send(&requests::list_subscription_events(since_s, after)).await?)
+    }
+
+    /// Lookup keys of a customer's active entitlements.
+    pub(crate) async fn active_entitlements(&self, customer: &str) -> Result<Vec<String>, StripeFailure> {
+        if !is_id(customer, &["cus_"]) {
+            return Err(StripeFailure::new(Class::Invalid, "that is not a customer's id (cus_…)"));
+        }
+        let answer = self.transport.send(&requests::list_entitlements(customer)).await?;
+        let entitlements = answer["data"].as_array();
+        let entitlements = entitlements.ok_or_else(|| StripeFailure::new(Class::Unreadable, "the list has no data"))?;
+        Ok(entitlements.iter().filter_map(|one| one["lookup_key"].as_str().map(str::to_owned)).collect())
     }
 
     /// The subscription of a customer that we made under our id, if there is one among its newest hundred.

@@ -1,6 +1,7 @@
 //! A running service with everything around it.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,13 +9,14 @@ use std::time::Duration;
 use bus::{Bus, EmbeddedOptions, Envelope, Sender, Subscribe, Trail};
 use clock::{Clock, Entropy, ManualClock};
 use contracts::events::subscription::{
-    CreatedV1, ProofKeyPublishedV1, ProofRevokedV1, StatusChangedV1, StatusChangedV2, SubscriptionEvent,
-    TransitionRejectedV1,
+    CreatedV1, ProofKeyPublishedV1, ProofKeyWithdrawnV1, ProofRevokedV1, QuotaExceededV1, QuotaRestoredV1,
+    ReconciledV1, StatusChangedV1, StatusChangedV2, SubscriptionEvent, TransitionRejectedV1,
 };
 use contracts::events::webhook::{StripeSubscriptionChangedV1, WebhookEvent};
 use contracts::requests::subscription::{CreateRefusal, CreateV1, GetV1, SubscriptionView, VerifyV1};
 use contracts::{Answer, Contract, Request, TenantId};
 use outbox::Unit;
+use reqwest::Method;
 use serde_json::{Value, json};
 use service::config::{Sources, load};
 use service::{Host, PLATFORM, PLATFORM_DEFAULTS, Platform};
@@ -52,7 +54,8 @@ pub(crate) struct World {
 /// One life of the service, from start to stop.
 pub(crate) struct Running {
     pub(crate) platform: Platform,
-    webhook: Platform,
+    pub(crate) webhook: Platform,
+    admin: SocketAddr,
     facts: Arc<Mutex<Vec<Envelope>>>,
     /// Of its own, so that it can be killed with everything that runs on it.
     runtime: Option<Runtime>,
@@ -91,6 +94,7 @@ impl World {
         let quick = [
             ("stripe.base_url", stripe.base_url()),
             ("stripe.secret_key", "sk_test_secret_of_the_tests"),
+            ("proofs.sealing_secret", "sealing-secret-of-the-tests-0123456789"),
             ("stripe.backoff_ms", "5"),
             ("stripe.request_timeout_ms", "3000"),
             ("stripe.fetch_spacing_ms", "20"),
@@ -101,6 +105,30 @@ impl World {
             quick.iter().chain(settings).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let service = Running::start(folder.path(), &settings, clock.clone()).await;
         Self { stripe, service, folder, settings, clock }
+    }
+
+    /// Has another value for a setting from the next start on.
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        self.settings.retain(|(known, _)| known != key);
+        self.settings.push((key.to_owned(), value.to_owned()));
+    }
+
+    /// A call to the admin listener; the body, whatever the status.
+    pub(crate) async fn admin(&self, method: Method, path: &str) -> (u16, Value) {
+        let url = format!("http://{}{path}", self.service.admin);
+        let answer = http().request(method, url).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    /// A call to Stripe that makes something.
+    pub(crate) async fn make_at_stripe(&self, path: &str, form: &[(&str, &str)]) -> Value {
+        let url = format!("{}{path}", self.stripe.base_url());
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let request = http().post(url).bearer_auth("sk_test_looking");
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(body);
+        let answer = request.send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
+        answer.json().await.unwrap()
     }
 
     /// Ends the service without letting anything finish, as a crash would, and starts it again on the same store.
@@ -175,7 +203,8 @@ impl Running {
 
     async fn start_here(folder: &Path, settings: &[(String, String)], clock: Clock) -> Self {
         let store = format!("sqlite:{}", folder.display());
-        let env = [("SYNAPSE_PLATFORM__STORE".to_owned(), store)];
+        let admin = ("SYNAPSE_PLATFORM__ADMIN__LISTEN".to_owned(), "127.0.0.1:0".to_owned());
+        let env = [("SYNAPSE_PLATFORM__STORE".to_owned(), store), admin];
         let platform = Sources { service: PLATFORM, defaults: PLATFORM_DEFAULTS, file: None, env: env.into_iter() };
         let options = EmbeddedOptions { routes: Some(BTreeMap::new()), ..EmbeddedOptions::default() };
         let bus = Bus::embedded(options, clock.clone());
@@ -184,7 +213,8 @@ impl Running {
         let (platform, webhook) = (host.platform(NAME).await.unwrap(), host.platform("webhook").await.unwrap());
         let public = subscription::start(config(settings), platform.clone()).await.unwrap();
         assert!(!public.has_routes(), "it has no public HTTP");
-        Self { platform, webhook, facts, runtime: None }
+        let admin = host.serve_admin().await.unwrap();
+        Self { platform, webhook, admin, facts, runtime: None }
     }
 
     pub(crate) async fn ask<R: Request>(&self, tenant: &str, request: &R) -> Answer<R::Reply, R::Refusal> {
@@ -255,6 +285,10 @@ async fn observe(bus: &Bus) -> Arc<Mutex<Vec<Envelope>>> {
         TransitionRejectedV1::KIND,
         ProofRevokedV1::KIND,
         ProofKeyPublishedV1::KIND,
+        ProofKeyWithdrawnV1::KIND,
+        QuotaExceededV1::KIND,
+        QuotaRestoredV1::KIND,
+        ReconciledV1::KIND,
     ];
     let subscribe = Subscribe {
         service: "observer".into(),
@@ -309,5 +343,6 @@ pub(crate) fn prove(view: &SubscriptionView, user: &str) -> VerifyV1 {
         subscription_id: view.subscription_id.clone(),
         peer_id: "alice".parse().unwrap(),
         user_id: user.parse().unwrap(),
+        peer_key: None,
     }
 }
