@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use reqwest::Method;
 
-use crate::admin::Admin;
+use crate::admin::call;
 
 /// Look at what a service could not handle, and have it handled again or dropped.
 #[derive(Args)]
@@ -18,7 +18,7 @@ pub struct Arguments {
     action: Action,
 }
 
-/// What to do with them.
+/// What to do with dead letters.
 #[derive(Subcommand)]
 pub(crate) enum Action {
     /// List them, oldest first.
@@ -59,27 +59,27 @@ pub(crate) enum Action {
 /// # Errors
 /// No answer, or the service's own words.
 pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    run_for(&arguments.admin, &arguments.service, arguments.action).await
+    act(&arguments.admin, &arguments.service, arguments.action).await
 }
 
-/// The same for a service named otherwise.
-pub(crate) async fn run_for(admin: &str, service: &str, action: Action) -> anyhow::Result<()> {
-    let (method, mut path, query) = match action {
+/// Does what was asked of `service`.
+pub(crate) async fn act(admin: &str, service: &str, action: Action) -> anyhow::Result<()> {
+    let answer = match action {
         Action::List { after, limit } => {
             let after = after.map(|after| ("after", after));
-            (Method::GET, vec![], Vec::from_iter([("limit", limit.to_string())].into_iter().chain(after)))
+            let query = Vec::from_iter([("limit", limit.to_string())].into_iter().chain(after));
+            call(admin, Method::GET, &["dead-letters", service], &query).await?
         }
-        Action::Show { id } => (Method::GET, vec![id], Vec::new()),
+        Action::Show { id } => call(admin, Method::GET, &["dead-letters", service, &id], &[]).await?,
         Action::Redrive { letter, dry_run } => {
             let letter = letter.map(|letter| ("letter", letter));
-            let query = [("dry_run", dry_run.to_string())].into_iter().chain(letter);
-            (Method::POST, vec!["redrive".to_owned()], query.collect())
+            let query = Vec::from_iter([("dry_run", dry_run.to_string())].into_iter().chain(letter));
+            call(admin, Method::POST, &["dead-letters", service, "redrive"], &query).await?
         }
-        Action::Drop { id, reason } => (Method::DELETE, vec![id], vec![("reason", reason)]),
+        Action::Drop { id, reason } => {
+            call(admin, Method::DELETE, &["dead-letters", service, &id], &[("reason", reason)]).await?
+        }
     };
-    path.splice(0..0, ["dead-letters".to_owned(), service.to_owned()]);
-    let path: Vec<&str> = path.iter().map(String::as_str).collect();
-    let answer = Admin::new(admin).call(method, &path, &query).await?;
     println!("{answer:#}");
     Ok(())
 }

@@ -4,7 +4,11 @@
 mod admin;
 mod api;
 pub mod billing;
+pub mod conformance;
+pub mod contract;
 pub mod dead_letters;
 pub mod demo;
+pub mod tunnel;
+pub mod webhooks;
 
 pub use api::{Api, ApiError};

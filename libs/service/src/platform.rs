@@ -19,7 +19,7 @@ use crate::dead_letters::DeadLetterDesk;
 use crate::health::Health;
 use crate::lifecycle::Lifecycle;
 use crate::platform_config::{BusTarget, PlatformConfig, StoreTarget};
-use crate::spans::{Traced, answer_in, consumer_span, request_span};
+use crate::spans::{Traced, answer_in, consumer_span, publish_span, request_span};
 use crate::telemetry::scrub;
 
 /// One process: what its services share.
@@ -153,7 +153,11 @@ impl Host {
     pub async fn platform(&self, service: &'static str) -> anyhow::Result<Platform> {
         let store = self.open_store(service).await?;
         let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
-        let options = outbox::Options { in_flight: self.config.relay_in_flight, ..outbox::Options::default() };
+        let options = outbox::Options {
+            in_flight: self.config.relay_in_flight,
+            make_publish_span: Some(publish_span),
+            ..outbox::Options::default()
+        };
         let outbox = Outbox::new(service, store, self.bus.clone(), clock.clone(), entropy.clone(), options);
         self.dead_letters.add(service, outbox.dead_letters());
         let (relay, stop) = (outbox.clone(), self.relays.token());

@@ -69,6 +69,7 @@ pub(crate) async fn serve(
             (Answer::error(&error), app.version.clone())
         }
     };
+    let length = answer.body.len();
     let body = match &answer.spoiled {
         Some(fault) => spoiled::body(&app, &line, answer.body, fault),
         None => Body::from(answer.body),
@@ -77,6 +78,8 @@ pub(crate) async fn serve(
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let common = [
         ("content-type", answer.content_type.to_owned()),
+        // Said also of a spoiled body: its reader has to know what is missing.
+        ("content-length", length.to_string()),
         ("request-id", request_id),
         ("stripe-version", version.as_str().to_owned()),
     ];

@@ -24,6 +24,9 @@ use crate::resources::{billing, subscription_changes, test_clocks, webhook_endpo
 use crate::world::{Cause, World};
 use crate::{render, time};
 
+/// Ten years.
+const MOST_AHEAD_S: i64 = 3_652 * 86_400;
+
 type Body<T> = Result<Json<T>, JsonRejection>;
 
 /// Where tests and the demo steer the emulator.
@@ -33,6 +36,7 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/_emulator/delivery", get(plan).post(set_plan))
         .route("/_emulator/deliveries", get(deliveries))
         .route("/_emulator/faults", get(faults).post(add_fault).delete(clear_faults))
+        .route("/_emulator/clock", get(clock).post(move_clock))
         .route("/_emulator/settings", get(settings).post(set_settings))
         .route("/_emulator/requests", get(requests).delete(forget_requests))
         .route("/_emulator/subscriptions/{id}/status", post(force_status))
@@ -82,6 +86,39 @@ async fn add_fault(State(app): State<Arc<App>>, body: Body<Fault>) -> Response {
 async fn clear_faults(State(app): State<Arc<App>>) -> Json<Value> {
     app.faults().clear();
     Json(json!({ "data": Faults::default().waiting() }))
+}
+
+async fn clock(State(app): State<Arc<App>>) -> Json<Value> {
+    let world = app.world();
+    Json(json!({ "now_s": world.own_now_s(), "ahead_s": world.ahead_s }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ahead {
+    advance_s: i64,
+}
+
+/// Moves the emulator's own time ahead of its clock; signatures, retries and keys stay on the clock.
+async fn move_clock(State(app): State<Arc<App>>, body: Body<Ahead>) -> Response {
+    let bounds = |wish: &Ahead| {
+        let good = (1..=MOST_AHEAD_S).contains(&wish.advance_s);
+        if good { Ok(()) } else { Err(format!("advance_s: has to be 1 to {MOST_AHEAD_S} (ten years)")) }
+    };
+    match checked(body, bounds) {
+        Ok(wish) => {
+            {
+                let mut world = app.world();
+                if world.ahead_s + wish.advance_s > MOST_AHEAD_S {
+                    return refusal("advance_s: the emulator's time would be more than ten years ahead");
+                }
+                world.ahead_s += wish.advance_s;
+                time::catch_up(&mut world);
+            }
+            clock(State(app)).await.into_response()
+        }
+        Err(problem) => refusal(&problem),
+    }
 }
 
 async fn settings(State(app): State<Arc<App>>) -> Json<Dunning> {

@@ -34,6 +34,7 @@ mod params;
 mod render;
 mod resources;
 mod routes;
+mod schedule;
 mod server;
 mod socket;
 mod spoiled;

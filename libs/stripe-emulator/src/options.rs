@@ -83,7 +83,8 @@ impl Dunning {
 }
 
 /// Upper bounds. What they cost at most is dominated by events, at roughly 20 KB each.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Objects kept per kind; one more is refused with `emulator_full`. Default 20,000.
     pub objects: usize,

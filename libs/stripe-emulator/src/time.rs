@@ -16,9 +16,6 @@ const INCOMPLETE_S: i64 = 23 * 3_600;
 /// How long before a trial ends Stripe says so.
 const TRIAL_NOTICE_S: i64 = 3 * 86_400;
 
-/// The kinds that wait for moments.
-const WAITING: [Kind; 3] = [Kind::Subscription, Kind::Invoice, Kind::CheckoutSession];
-
 /// When something is due for this object, in Unix seconds; `None` when time alone does not change it.
 pub(crate) fn due_s(kind: Kind, object: &Value) -> Option<i64> {
     let at = |field: &str| object[field].as_i64();
@@ -41,18 +38,14 @@ pub(crate) fn due_s(kind: Kind, object: &Value) -> Option<i64> {
 
 /// Does what the emulator's own clock has made due, on every account.
 pub(crate) fn catch_up(world: &mut World) {
-    let now_s = world.own_now_s();
-    if now_s < world.idle_until_s {
-        return;
-    }
     world.begin(Cause::default());
-    let mut next = i64::MAX;
+    let now_s = world.own_now_s();
     for account in world.accounts() {
         world.switch(&account);
-        run(world, None, now_s);
-        next = next.min(earliest(world, None).map_or(i64::MAX, |(due_s, _, _)| due_s));
+        if world.earliest(None).is_some_and(|(due_s, _, _)| due_s <= now_s) {
+            run(world, None, now_s);
+        }
     }
-    world.idle_until_s = next;
     world.begin(Cause::default());
 }
 
@@ -73,7 +66,7 @@ pub(crate) fn advance(world: &mut World) {
 /// Does what is due on one timeline until `until_s`, in the order of its moments.
 pub(crate) fn run(world: &mut World, clock: Option<&str>, until_s: i64) {
     for _ in 0..world.limits.steps {
-        let Some((due_s, kind, id)) = earliest(world, clock).filter(|(due_s, _, _)| *due_s <= until_s) else {
+        let Some((due_s, kind, id)) = world.earliest(clock).filter(|(due_s, _, _)| *due_s <= until_s) else {
             break;
         };
         world.be_at(Some(due_s));
@@ -89,14 +82,6 @@ pub(crate) fn run(world: &mut World, clock: Option<&str>, until_s: i64) {
 pub(crate) fn clock_of(object: &Value) -> Option<&str> {
     // Checkout sessions do not show theirs.
     object["test_clock"].as_str().or(object["_test_clock"].as_str())
-}
-
-fn earliest(world: &World, clock: Option<&str>) -> Option<(i64, Kind, String)> {
-    let waiting = WAITING.iter().flat_map(|kind| world.newest_first(*kind).rev().map(move |object| (*kind, object)));
-    let mine = waiting.filter(|(_, object)| clock_of(object) == clock);
-    let due = mine.filter_map(|(kind, object)| Some((due_s(kind, object)?, kind, object)));
-    let (due_s, kind, object) = due.min_by_key(|(due_s, _, _)| *due_s)?;
-    Some((due_s, kind, object["id"].as_str()?.to_owned()))
 }
 
 fn step(world: &mut World, kind: Kind, id: &str) -> Result<(), ApiError> {

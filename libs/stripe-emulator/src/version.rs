@@ -48,6 +48,19 @@ impl ApiVersion {
         }
     }
 
+    // Source: Stripe's changelog, 2026-03-25.dahlia: checkout's modes have other names.
+    fn rename(&self, fields: &mut Map<String, Value>) {
+        let dahlia = self.0.as_str() >= "2026-03-25";
+        if let Some(mode) = fields.get_mut("ui_mode").filter(|_| dahlia) {
+            let renamed = match mode.as_str() {
+                Some("hosted") => "hosted_page",
+                Some("embedded") => "embedded_page",
+                _ => return,
+            };
+            *mode = renamed.into();
+        }
+    }
+
     /// Whether this version's objects of that kind have the field.
     pub(crate) fn has(&self, object: &str, field: &str) -> bool {
         !self.gone(object).contains(&field)
@@ -61,10 +74,19 @@ impl ApiVersion {
     fn prune(&self, fields: &mut Map<String, Value>) {
         let gone = match fields.get("object").and_then(Value::as_str) {
             Some("event") => return self.prune_previous(fields),
+            Some("checkout.session") => {
+                self.rename(fields);
+                self.gone("checkout.session")
+            }
             Some(object) => self.gone(object),
             None => return,
         };
         fields.retain(|name, _| !gone.contains(&name.as_str()));
+        for (outer, inner) in gone.iter().filter_map(|path| path.split_once('.')) {
+            if let Some(Value::Object(part)) = fields.get_mut(outer) {
+                part.remove(inner);
+            }
+        }
     }
 
     // An event's previous attributes are a part of its object without the `object` field that names their kind.
@@ -78,13 +100,12 @@ impl ApiVersion {
     }
 }
 
-/// Fields an object has only before basil, and only since.
+/// Fields an object has only before basil, and only since; `outer.inner` names one of a part.
 fn only_in(object: &str) -> (&'static [&'static str], &'static [&'static str]) {
     match object {
-        "subscription" => (
-            &["current_period_start", "current_period_end", "discount"],
-            &["billing_mode", "billing_cycle_anchor_config", "customer_account"],
-        ),
+        "subscription" => {
+            (&["current_period_start", "current_period_end", "discount"], &["billing_mode", "customer_account"])
+        }
         "subscription_item" => (&[], &["current_period_start", "current_period_end"]),
         "invoice" => (
             &[
@@ -122,6 +143,8 @@ fn only_in(object: &str) -> (&'static [&'static str], &'static [&'static str]) {
         "payment_intent" => (&["invoice"], &["customer_account"]),
         "checkout.session" => (&["shipping_details"], &["customer_account"]),
         "billing_portal.session" => (&[], &["customer_account"]),
+        "price" => (&["recurring.aggregate_usage"], &[]),
+        "plan" => (&["aggregate_usage"], &[]),
         "payment_method" | "customer" => (&[], &["customer_account"]),
         _ => (&[], &[]),
     }

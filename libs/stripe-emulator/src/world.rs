@@ -12,6 +12,8 @@ use crate::error::ApiError;
 use crate::ids;
 use crate::kind::Kind;
 use crate::options::{Dunning, Limits, Options};
+use crate::schedule::Schedule;
+use crate::time;
 use crate::version::ApiVersion;
 
 /// The request that makes things happen now; events name it.
@@ -43,14 +45,15 @@ pub(crate) struct World {
     pub(crate) dunning: Dunning,
     /// Test clocks on their way; they arrive once the current request is answered.
     pub(crate) advancing: Vec<(String, i64)>,
-    /// No object on the emulator's own time is due before this second.
-    pub(crate) idle_until_s: i64,
+    /// How far the emulator's own time was moved ahead of its clock, in seconds.
+    pub(crate) ahead_s: i64,
     pub(crate) cause: Cause,
     clock: Clock,
     /// The connected account at work; empty for the platform's own.
     account: String,
     accounts: BTreeMap<String, Vec<Table>>,
     sequence: u64,
+    schedule: Schedule,
     /// The time of the test clock or the due moment at work, in Unix seconds.
     at_s: Option<i64>,
 }
@@ -68,12 +71,13 @@ impl World {
             to_confirm: Vec::new(),
             dunning: options.dunning.clone(),
             advancing: Vec::new(),
-            idle_until_s: 0,
+            ahead_s: 0,
             cause: Cause::default(),
             clock: options.clock.clone(),
             account: String::new(),
             accounts: BTreeMap::from([(String::new(), tables())]),
             sequence: 0,
+            schedule: Schedule::default(),
             at_s: None,
         }
     }
@@ -141,7 +145,7 @@ impl World {
         if object["object"] == "test_helpers.test_clock" {
             return Some(id.to_owned());
         }
-        let own = crate::time::clock_of(object).map(str::to_owned);
+        let own = time::clock_of(object).map(str::to_owned);
         own.or_else(|| {
             let customer = self.find(Kind::Customer, object["customer"].as_str()?)?;
             customer["test_clock"].as_str().map(str::to_owned)
@@ -155,7 +159,7 @@ impl World {
 
     /// The emulator's own time, whatever test clock is at work.
     pub(crate) fn own_now_s(&self) -> i64 {
-        i64::try_from(self.clock.now_ms() / 1_000).unwrap_or(i64::MAX)
+        i64::try_from(self.clock.now_ms() / 1_000).unwrap_or(i64::MAX).saturating_add(self.ahead_s)
     }
 
     /// A new id of that kind.
@@ -183,7 +187,6 @@ impl World {
     pub(crate) fn insert(&mut self, kind: Kind, object: Value) -> Result<(), ApiError> {
         self.room(kind, 1)?;
         let id = object["id"].as_str().unwrap_or_default().to_owned();
-        self.note_due(kind, &object);
         self.sequence += 1;
         let sequence = self.sequence;
         let table = self.table_mut(kind);
@@ -192,7 +195,8 @@ impl World {
             return Err(ApiError::refused(Some("resource_already_exists"), message).at("id"));
         }
         table.sequence_of.insert(id, sequence);
-        table.objects.insert(sequence, object);
+        table.objects.insert(sequence, object.clone());
+        self.note_due(kind, sequence, &object);
         Ok(())
     }
 
@@ -237,12 +241,13 @@ impl World {
         change: impl FnOnce(&mut Value),
     ) -> Result<(Value, Value), ApiError> {
         let table = self.table_mut(kind);
-        let object = table.sequence_of.get(id).and_then(|sequence| table.objects.get_mut(sequence));
-        let object = object.ok_or_else(|| ApiError::missing(kind.noun(), id))?;
+        let found = table.sequence_of.get(id).copied();
+        let object = found.and_then(|number| Some((number, table.objects.get_mut(&number)?)));
+        let (number, object) = object.ok_or_else(|| ApiError::missing(kind.noun(), id))?;
         let before = object.clone();
         change(object);
         let after = object.clone();
-        self.note_due(kind, &after);
+        self.note_due(kind, number, &after);
         Ok((before, after))
     }
 
@@ -270,6 +275,7 @@ impl World {
         let table = self.table_mut(kind);
         if let Some(sequence) = table.sequence_of.remove(id) {
             table.objects.remove(&sequence);
+            self.schedule.forget(sequence);
         }
     }
 
@@ -296,12 +302,15 @@ impl World {
         }
     }
 
-    fn note_due(&mut self, kind: Kind, object: &Value) {
-        if crate::time::clock_of(object).is_none()
-            && let Some(due_s) = crate::time::due_s(kind, object)
-        {
-            self.idle_until_s = self.idle_until_s.min(due_s);
-        }
+    fn note_due(&mut self, kind: Kind, number: u64, object: &Value) {
+        let due = time::due_s(kind, object);
+        let due = due.map(|due_s| (self.account.as_str(), time::clock_of(object), due_s));
+        self.schedule.set(number, due, kind, object["id"].as_str().unwrap_or_default());
+    }
+
+    /// What is due first on the account at work, on a test clock or (`None`) on the emulator's own time.
+    pub(crate) fn earliest(&self, clock: Option<&str>) -> Option<(i64, Kind, String)> {
+        self.schedule.earliest(&self.account, clock)
     }
 
     fn table(&self, kind: Kind) -> &Table {

@@ -113,7 +113,7 @@ async fn once(webhook: &Webhook, stored: &Stored, manner: Manner) -> Result<Repl
     let fresh = Record::of_body(&body, &old.endpoint, old.received_ms);
     let (fresh, announcement) = assess(webhook, webhook.endpoint(&old.endpoint), fresh, &body).await?;
     let facts: Vec<_> = announcement.iter().flat_map(|one| &one.facts).collect();
-    let today = facts.iter().map(|fact| (fact.kind(), payload(*fact)));
+    let today = facts.iter().map(|fact| (fact.kind(), payload(fact)));
     let mut replayed = Replayed {
         id: old.name().to_owned(),
         kind: old.kind.clone(),

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::admin::Admin;
+use crate::admin::call;
 use crate::dead_letters;
 use table::Table;
 
@@ -113,44 +113,44 @@ enum Proofs {
 /// # Errors
 /// No answer, or the service's own words.
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let (admin, json) = (Admin::new(&arguments.admin), arguments.json);
+    let (admin, json) = (arguments.admin.as_str(), arguments.json);
     match arguments.action {
-        Action::Subscriptions(action) => subscriptions(&admin, json, action).await,
+        Action::Subscriptions(action) => subscriptions(admin, json, action).await,
         Action::Usage { tenant, subscription } => {
-            let answer = admin.call(Method::GET, &["billing", "usage", &tenant, &subscription], &[]).await?;
+            let answer = call(admin, Method::GET, &["billing", "usage", &tenant, &subscription], &[]).await?;
             show(json, &answer, usage);
             Ok(ExitCode::SUCCESS)
         }
         Action::Plans(Plans::Check) => {
-            let answer = admin.call(Method::GET, &["billing", "plans", "check"], &[]).await?;
+            let answer = call(admin, Method::GET, &["billing", "plans", "check"], &[]).await?;
             show(json, &answer, plans);
             Ok(if answer["ok"] == true { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
-        Action::Reconcile(wanted) => reconcile::run(&admin, json, wanted).await,
+        Action::Reconcile(wanted) => reconcile::run(admin, json, wanted).await,
         Action::Proofs(Proofs::Keys) => {
-            let answer = admin.call(Method::GET, &["billing", "proof-keys"], &[]).await?;
+            let answer = call(admin, Method::GET, &["billing", "proof-keys"], &[]).await?;
             show(json, &answer, keys);
             Ok(ExitCode::SUCCESS)
         }
         Action::Proofs(Proofs::Withdraw { kid, reason }) => {
             let path = ["billing", "proof-keys", &kid, "withdraw"];
-            let answer = admin.call(Method::POST, &path, &[("reason", reason)]).await?;
+            let answer = call(admin, Method::POST, &path, &[("reason", reason)]).await?;
             show(json, &answer, |_| {
                 format!("{kid} was withdrawn; `synapse billing proofs keys` shows its successor\n")
             });
             Ok(ExitCode::SUCCESS)
         }
         Action::DeadLetters(action) => {
-            dead_letters::run_for(&arguments.admin, "subscription", action).await.map(|()| ExitCode::SUCCESS)
+            dead_letters::act(admin, "subscription", action).await.map(|()| ExitCode::SUCCESS)
         }
     }
 }
 
-async fn subscriptions(admin: &Admin, json: bool, action: Subscriptions) -> anyhow::Result<ExitCode> {
+async fn subscriptions(admin: &str, json: bool, action: Subscriptions) -> anyhow::Result<ExitCode> {
     match action {
         Subscriptions::List { tenant: None, after, .. } => {
             let query: Vec<_> = after.map(|after| ("after", after)).into_iter().collect();
-            let answer = admin.call(Method::GET, &["billing", "tenants"], &query).await?;
+            let answer = call(admin, Method::GET, &["billing", "tenants"], &query).await?;
             show(json, &answer, |answer| {
                 let mut table = Table::new(&["tenant"]);
                 for tenant in items(answer, "tenants") {
@@ -163,17 +163,17 @@ async fn subscriptions(admin: &Admin, json: bool, action: Subscriptions) -> anyh
             let optional = [("user", user), ("status", status), ("after", after)];
             let given = optional.into_iter().filter_map(|(name, value)| Some((name, value?)));
             let query: Vec<_> = [("limit", limit.to_string())].into_iter().chain(given).collect();
-            let answer = admin.call(Method::GET, &["billing", "subscriptions", &tenant], &query).await?;
+            let answer = call(admin, Method::GET, &["billing", "subscriptions", &tenant], &query).await?;
             show(json, &answer, listed);
         }
         Subscriptions::Show { tenant, subscription } => {
             let path = ["billing", "subscriptions", &tenant, &subscription];
-            let answer = admin.call(Method::GET, &path, &[]).await?;
+            let answer = call(admin, Method::GET, &path, &[]).await?;
             show(json, &answer, |answer| format!("{}\n{}", fields(&answer["record"]), usage(&answer["usage"])));
         }
         Subscriptions::Refresh { tenant, subscription } => {
             let path = ["billing", "subscriptions", &tenant, &subscription, "refresh"];
-            let answer = admin.call(Method::POST, &path, &[]).await?;
+            let answer = call(admin, Method::POST, &path, &[]).await?;
             show(json, &answer, |answer| fields(&answer["record"]));
         }
     }

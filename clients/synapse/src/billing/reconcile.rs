@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::table::Table;
 use super::{items, text};
-use crate::admin::Admin;
+use crate::admin::call;
 
 /// How often a run is looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -33,12 +33,12 @@ pub(super) struct Arguments {
 }
 
 /// Begins a run, waits for its end, prints what it found. The exit code is not zero while differences are left.
-pub(super) async fn run(admin: &Admin, json: bool, wanted: Arguments) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(admin: &str, json: bool, wanted: Arguments) -> anyhow::Result<ExitCode> {
     let path = ["billing", "reconcile"];
     if !wanted.last {
         let mode = if wanted.backfill { "backfill" } else { "sweep" };
         let query = [("mode", mode.to_owned()), ("dry_run", wanted.dry_run.to_string())];
-        admin.call(Method::POST, &path, &query).await?;
+        call(admin, Method::POST, &path, &query).await?;
         wait(admin, wanted.wait_s).await?;
     }
     let (run, rows) = result(admin).await?;
@@ -53,11 +53,11 @@ pub(super) async fn run(admin: &Admin, json: bool, wanted: Arguments) -> anyhow:
     Ok(if left == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn wait(admin: &Admin, wait_s: u64) -> anyhow::Result<()> {
+async fn wait(admin: &str, wait_s: u64) -> anyhow::Result<()> {
     let clock = Clock::system();
     let until = clock.monotonic() + Duration::from_secs(wait_s);
     while clock.monotonic() < until {
-        let answer = admin.call(Method::GET, &["billing", "reconcile"], &[("limit", "1".into())]).await?;
+        let answer = call(admin, Method::GET, &["billing", "reconcile"], &[("limit", "1".into())]).await?;
         let run = &answer["run"];
         if run["finished_at_ms"].is_u64() {
             return Ok(());
@@ -70,12 +70,12 @@ async fn wait(admin: &Admin, wait_s: u64) -> anyhow::Result<()> {
     bail!("the run is not finished yet; `synapse billing reconcile --last` shows it")
 }
 
-async fn result(admin: &Admin) -> anyhow::Result<(Value, Vec<Value>)> {
+async fn result(admin: &str) -> anyhow::Result<(Value, Vec<Value>)> {
     let (mut rows, mut after) = (Vec::new(), None::<String>);
     loop {
         let given = after.map(|after| ("after", after));
         let query: Vec<_> = [("limit", PAGE.to_string())].into_iter().chain(given).collect();
-        let mut answer = admin.call(Method::GET, &["billing", "reconcile"], &query).await?;
+        let mut answer = call(admin, Method::GET, &["billing", "reconcile"], &query).await?;
         rows.extend(items(&answer, "rows").iter().cloned());
         match answer["next"].as_str() {
             Some(next) => after = Some(next.to_owned()),

@@ -3,27 +3,22 @@
 use serde_json::{Value, json};
 
 use super::payment_methods::{self, Charged};
-use super::subscription_items as items;
-use super::{invoices, payment_intents, subscription_changes, subscriptions};
+use super::{invoice_lines, invoices, payment_intents, subscription_changes, subscriptions};
 use crate::error::ApiError;
 use crate::kind::Kind;
 use crate::options::AfterRetries;
 use crate::world::{Cause, World};
 
-/// Opens an invoice over `amount` for a subscription's current period, with a payment intent when there is something
-/// to pay; a free one is paid at once. The caller has made sure there is room.
+/// Opens the first invoice of a subscription, with a payment intent when there is something to pay; a free one is paid
+/// at once. The caller has made sure there is room.
 ///
 /// # Errors
 /// Only when there is no room.
-pub(crate) fn bill(
-    world: &mut World,
-    subscription: &str,
-    invoice: &str,
-    amount: i64,
-    reason: &str,
-) -> Result<(), ApiError> {
+pub(crate) fn bill(world: &mut World, subscription: &str, invoice: &str, free: bool) -> Result<(), ApiError> {
     let subscription = subscriptions::retrieve(world, subscription)?;
-    let mut object = invoices::object(world, &subscription, invoice, amount, reason);
+    let lines = invoice_lines::of_period(world, &subscription, free);
+    let amount = invoice_lines::total(&lines);
+    let mut object = invoices::object(world, &subscription, invoice, lines, "subscription_create");
     if amount > 0 {
         let intent = ask_for_payment(world, &mut object)?;
         world.emit("payment_intent.created", &intent, None);
@@ -37,23 +32,25 @@ pub(crate) fn bill(
     Ok(())
 }
 
-/// Drafts the invoice of a subscription's period that begins now; it is finalized an hour later if it `advances`.
-/// `usage` is the period that is over.
+/// What an invoice is drafted from.
+pub(crate) struct Draft<'a> {
+    pub(crate) subscription: &'a str,
+    /// The new invoice's id.
+    pub(crate) invoice: &'a str,
+    pub(crate) lines: Vec<Value>,
+    pub(crate) reason: &'a str,
+    /// Whether it is finalized an hour later by itself.
+    pub(crate) advances: bool,
+}
+
+/// Drafts an invoice.
 ///
 /// # Errors
 /// Only when there is no room.
-pub(crate) fn draft(
-    world: &mut World,
-    subscription: &str,
-    invoice: &str,
-    usage: (Value, Value),
-    advances: bool,
-) -> Result<(), ApiError> {
-    let subscription = subscriptions::retrieve(world, subscription)?;
-    let amount = items::amount(&subscription["items"]["data"]);
-    let mut object = invoices::object(world, &subscription, invoice, amount, "subscription_cycle");
-    invoices::make_draft(&mut object, world.now_s(), advances);
-    (object["period_start"], object["period_end"]) = usage;
+pub(crate) fn draft(world: &mut World, draft: Draft<'_>) -> Result<(), ApiError> {
+    let subscription = subscriptions::retrieve(world, draft.subscription)?;
+    let mut object = invoices::object(world, &subscription, draft.invoice, draft.lines, draft.reason);
+    invoices::make_draft(&mut object, world.now_s(), draft.advances);
     world.insert(Kind::Invoice, object.clone())?;
     world.emit("invoice.created", &object, None);
     Ok(())
@@ -70,6 +67,7 @@ pub(crate) fn finalize(world: &mut World, invoice: &str) -> Result<(), ApiError>
         return Err(ApiError::refused(Some("invoice_not_editable"), message));
     }
     invoices::open(world, &mut object);
+    use_balance(world, &mut object)?;
     let amount = object["amount_due"].as_i64().unwrap_or(0);
     if amount > 0 {
         world.room(Kind::PaymentIntent, 1)?;
@@ -99,6 +97,14 @@ pub(crate) fn collect(world: &mut World, invoice: &str) -> Result<(), ApiError> 
         Ok(Some(card)) => charge(world, invoice, &card).map(drop),
         _ => fail(world, invoice, "invoice.payment_failed"),
     }
+}
+
+fn use_balance(world: &mut World, invoice: &mut Value) -> Result<(), ApiError> {
+    let id = invoice["customer"].as_str().unwrap_or_default().to_owned();
+    let balance = world.get(Kind::Customer, &id)?["balance"].as_i64().unwrap_or(0);
+    let after = invoices::apply_balance(invoice, balance);
+    world.change(Kind::Customer, &id, "customer.updated", |customer| customer["balance"] = json!(after))?;
+    Ok(())
 }
 
 fn ask_for_payment(world: &mut World, invoice: &mut Value) -> Result<Value, ApiError> {

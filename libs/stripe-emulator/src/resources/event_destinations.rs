@@ -44,10 +44,13 @@ pub(crate) fn create(world: &mut World, params: &Params) -> Result<Value, ApiErr
         "id": world.id(Kind::EventDestination), "object": "v2.core.event_destination", "created": now,
         "description": "", "enabled_events": params.texts("enabled_events")?, "event_payload": payload,
         "events_from": if from.is_empty() { vec!["self".to_owned()] } else { from.clone() }, "livemode": false,
-        "metadata": {}, "name": params.required("name")?, "snapshot_api_version": version, "status": "enabled",
-        "status_details": null, "type": "webhook_endpoint", "updated": now, "webhook_endpoint": {},
+        "metadata": {}, "name": params.required("name")?, "status": "enabled", "type": "webhook_endpoint", "updated": now, "webhook_endpoint": {},
         "_connect": from.iter().any(|from| from == "other_accounts"), "_url": url,
     });
+    // The second API leaves out what there is not, where the first says null.
+    if let Some(version) = version {
+        destination["snapshot_api_version"] = json!(version);
+    }
     apply(&mut destination, params)?;
     world.insert(Kind::EventDestination, destination.clone())?;
     let secret = ids::webhook_secret(&world.entropy);
@@ -85,7 +88,11 @@ pub(crate) fn update(world: &mut World, id: &str, params: &Params) -> Result<Val
 pub(crate) fn switch(world: &mut World, id: &str, on: bool) -> Result<Value, ApiError> {
     let mut changed = world.get(Kind::EventDestination, id)?.clone();
     changed["status"] = json!(if on { "enabled" } else { "disabled" });
-    changed["status_details"] = if on { Value::Null } else { json!({ "disabled": { "reason": "user" } }) };
+    if on {
+        changed.as_object_mut().and_then(|fields| fields.remove("status_details"));
+    } else {
+        changed["status_details"] = json!({ "disabled": { "reason": "user" } });
+    }
     save(world, id, changed)
 }
 

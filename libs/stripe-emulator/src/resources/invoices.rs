@@ -1,8 +1,8 @@
 use serde_json::{Value, json};
 
-use super::billing;
 use super::payment_methods::Charged;
 use super::subscriptions;
+use super::{billing, invoice_lines};
 use crate::error::ApiError;
 use crate::ids;
 use crate::kind::Kind;
@@ -126,6 +126,19 @@ pub(crate) fn open(world: &World, invoice: &mut Value) {
     invoice["next_payment_attempt"] = Value::Null;
 }
 
+/// Takes a customer's credit for what is due, and gives credit for what is owed; returns the balance after it.
+pub(crate) fn apply_balance(invoice: &mut Value, balance: i64) -> i64 {
+    let total = invoice["total"].as_i64().unwrap_or(0);
+    let due = total.saturating_add(balance);
+    let ending = due.min(0);
+    for field in ["amount_due", "amount_remaining"] {
+        invoice[field] = json!(due.max(0));
+    }
+    invoice["starting_balance"] = json!(balance);
+    invoice["ending_balance"] = json!(ending);
+    ending
+}
+
 fn number(world: &World, invoice: &Value) -> Value {
     let customer = world.find(Kind::Customer, invoice["customer"].as_str().unwrap_or_default());
     let prefix = customer.and_then(|customer| customer["invoice_prefix"].as_str()).unwrap_or("EMULATED");
@@ -152,23 +165,26 @@ pub(crate) fn pay_off(invoice: &mut Value, now_s: i64) {
     }
 }
 
-/// An open invoice over `amount` for a subscription's current period.
-pub(crate) fn object(world: &World, subscription: &Value, id: &str, amount: i64, reason: &str) -> Value {
+/// An open invoice of these lines.
+pub(crate) fn object(world: &World, subscription: &Value, id: &str, lines: Vec<Value>, reason: &str) -> Value {
     let now_s = world.now_s();
     let customer = world.find(Kind::Customer, subscription["customer"].as_str().unwrap_or_default());
     let customer = customer.cloned().unwrap_or_default();
     let mut invoice = settled_parts(subscription, id, now_s);
-    let amounts =
-        ["amount_due", "amount_remaining", "subtotal", "subtotal_excluding_tax", "total", "total_excluding_tax"];
-    for field in amounts {
-        invoice[field] = json!(amount);
+    let total = invoice_lines::total(&lines);
+    for field in ["subtotal", "subtotal_excluding_tax", "total", "total_excluding_tax"] {
+        invoice[field] = json!(total);
+    }
+    // What is owed to the customer does not become due, it becomes credit.
+    for field in ["amount_due", "amount_remaining"] {
+        invoice[field] = json!(total.max(0));
     }
     for field in ["address", "email", "name", "phone", "shipping", "tax_exempt"] {
         invoice[format!("customer_{field}")] = customer[field].clone();
     }
     let details = json!({ "metadata": subscription["metadata"], "subscription": subscription["id"] });
     invoice["billing_reason"] = json!(reason);
-    invoice["lines"] = lines(world, subscription, id, amount);
+    invoice["lines"] = invoice_lines::list(lines, id);
     invoice["parent"] =
         json!({ "quote_details": null, "subscription_details": details, "type": "subscription_details" });
     invoice["subscription_details"] = json!({ "metadata": subscription["metadata"] });
@@ -214,48 +230,4 @@ fn settled_parts(subscription: &Value, id: &str, now_s: i64) -> Value {
         invoice.extend(more);
     }
     invoice
-}
-
-fn lines(world: &World, subscription: &Value, invoice: &str, amount: i64) -> Value {
-    let items = subscription["items"]["data"].as_array().map(Vec::as_slice).unwrap_or_default();
-    // A free invoice (a trial's) lists every item at nothing.
-    let data: Vec<Value> = items.iter().map(|item| line(world, subscription, invoice, item, amount == 0)).collect();
-    json!({
-        "object": "list", "total_count": data.len(), "data": data, "has_more": false,
-        "url": format!("/v1/invoices/{invoice}/lines"),
-    })
-}
-
-fn line(world: &World, subscription: &Value, invoice: &str, item: &Value, free: bool) -> Value {
-    let price = &item["price"];
-    let quantity = item["quantity"].as_i64().unwrap_or(1);
-    let amount = if free { 0 } else { price["unit_amount"].as_i64().unwrap_or(0).saturating_mul(quantity) };
-    let name = price["nickname"].as_str().filter(|name| !name.is_empty()).unwrap_or("subscription");
-    let description =
-        if free { format!("Free trial for {quantity} × {name}") } else { format!("{quantity} × {name}") };
-    let details = json!({
-        "invoice_item": null, "proration": false, "proration_details": { "credited_items": null },
-        "subscription": subscription["id"], "subscription_item": item["id"],
-    });
-    json!({
-        "id": ids::object(&world.entropy, "il"),
-        "object": "line_item",
-        "amount": amount, "currency": price["currency"], "description": description,
-        "discount_amounts": [], "discountable": true, "discounts": [], "invoice": invoice, "livemode": false,
-        "metadata": subscription["metadata"],
-        "parent": {
-            "invoice_item_details": null, "subscription_item_details": details, "type": "subscription_item_details",
-        },
-        "period": { "end": subscription["current_period_end"], "start": subscription["current_period_start"] },
-        "pretax_credit_amounts": [],
-        "pricing": {
-            "price_details": { "price": price["id"], "product": price["product"] },
-            "type": "price_details", "unit_amount_decimal": price["unit_amount_decimal"],
-        },
-        "quantity": quantity, "subscription": subscription["id"], "subtotal": amount, "taxes": [],
-        // Only before 2025-03-31.basil:
-        "amount_excluding_tax": amount, "plan": item["plan"], "price": price, "proration": false,
-        "proration_details": { "credited_items": null }, "subscription_item": item["id"], "tax_amounts": [],
-        "tax_rates": [], "type": "subscription", "unit_amount_excluding_tax": price["unit_amount_decimal"],
-    })
 }

@@ -6,6 +6,7 @@ pub(crate) mod customers;
 pub(crate) mod entitlements;
 pub(crate) mod event_destinations;
 pub(crate) mod events;
+mod invoice_lines;
 pub(crate) mod invoices;
 pub(crate) mod payment_intents;
 pub(crate) mod payment_methods;

@@ -259,7 +259,9 @@ fn configuration(world: &World, default: bool) -> Value {
                 "cancellation_reason": { "enabled": false, "feedback_options": null, "options": [] },
                 "enabled": on, "mode": "at_period_end", "proration_behavior": "none",
             },
-            "subscription_pause": { "enabled": false },
+            "subscription_pause": {
+                "duration": { "interval_options": [], "type": "indefinite" }, "enabled": false,
+            },
             "subscription_update": {
                 "billing_cycle_anchor": null, "default_allowed_updates": ["price", "quantity"], "enabled": on,
                 "proration_behavior": "none", "schedule_at_period_end": { "conditions": [] },

@@ -106,6 +106,7 @@ pub(crate) fn plan_of(price: &Value) -> Value {
         "object": "plan",
         "active": price["active"],
         "amount": price["unit_amount"],
+        "aggregate_usage": null,
         "amount_decimal": price["unit_amount_decimal"],
         "billing_scheme": "per_unit",
         "created": price["created"],

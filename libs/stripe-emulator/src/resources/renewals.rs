@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::billing::{self, Draft};
 use super::subscription_items as items;
-use super::{billing, periods, subscription_changes, subscriptions};
+use super::{invoice_lines, periods, subscription_changes, subscriptions};
 use crate::error::ApiError;
 use crate::kind::Kind;
 use crate::world::World;
@@ -59,9 +60,19 @@ fn renew(world: &mut World, subscription: &Value) -> Result<(), ApiError> {
     let end_s = periods::next_turn_s(anchor_s, start_s, &cycle.interval, cycle.interval_count);
     // An unpaid subscription's further invoices wait for somebody to look at them.
     let advances = subscription["status"] != "unpaid";
-    world.modify(Kind::Subscription, &id, |subscription| items::set_period(subscription, start_s, end_s))?;
+    // What changes in the middle of the period over left to pay comes first.
+    let mut lines = subscription["_pending"].as_array().cloned().unwrap_or_default();
+    let (_, begun) = world.modify(Kind::Subscription, &id, |subscription| {
+        items::set_period(subscription, start_s, end_s);
+        subscription["_pending"] = json!([]);
+    })?;
+    lines.extend(invoice_lines::of_period(world, &begun, false));
+    let draft = Draft { subscription: &id, invoice: &invoice, lines, reason: "subscription_cycle", advances };
+    billing::draft(world, draft)?;
     let usage = (subscription["current_period_start"].clone(), subscription["current_period_end"].clone());
-    billing::draft(world, &id, &invoice, usage, advances)?;
+    world.modify(Kind::Invoice, &invoice, |invoice| {
+        (invoice["period_start"], invoice["period_end"]) = usage;
+    })?;
     let mut previous = serde_json::Map::new();
     let (before, after) = (
         subscription,

@@ -122,6 +122,7 @@ fn new_item(world: &World, sent: &Params, subscription: &str) -> Result<Value, A
         "created": world.now_s(),
         "current_period_end": null,
         "current_period_start": null,
+        "current_trial": null,
         "discounts": [],
         "metadata": {},
         "plan": null,

@@ -63,7 +63,7 @@ pub(crate) fn create(world: &mut World, params: &Params) -> Result<Value, ApiErr
     subscription["latest_invoice"] = json!(invoice);
     world.insert(Kind::Subscription, subscription.clone())?;
     world.emit("customer.subscription.created", &subscription, None);
-    billing::bill(world, &id, &invoice, amount, "subscription_create")?;
+    billing::bill(world, &id, &invoice, trial_end.is_some())?;
     match card {
         Some(card) => drop(billing::charge(world, &invoice, &card)?),
         None if amount > 0 && world.auto_confirm => world.to_confirm.push(invoice),
@@ -218,7 +218,7 @@ fn behavior(params: &Params) -> Result<String, ApiError> {
     Ok(params.choice("payment_behavior", &known)?.unwrap_or_else(|| "allow_incomplete".to_owned()))
 }
 
-fn refuse_bad_card(world: &mut World, card: &str) -> Result<(), ApiError> {
+pub(crate) fn refuse_bad_card(world: &mut World, card: &str) -> Result<(), ApiError> {
     let id = payment_methods::resolve(world, card, "default_payment_method")?;
     match payment_methods::outcome(&payment_methods::retrieve(world, &id)?) {
         Charged::Succeeds => Ok(()),
@@ -267,11 +267,12 @@ fn object(id: &str, customer: &str, cycle: &Cycle, now_s: i64) -> Value {
         "billing_cycle_anchor": now_s,
         "billing_cycle_anchor_config": null,
         "billing_mode": { "flexible": null, "type": "classic" },
+        "billing_schedules": [],
         "billing_thresholds": null,
         "cancel_at": null,
         "cancel_at_period_end": false,
         "canceled_at": null,
-        "cancellation_details": { "comment": null, "feedback": null, "reason": null },
+        "cancellation_details": { "comment": null, "feedback": null, "feedback_option": null, "reason": null },
         "collection_method": "charge_automatically",
         "created": now_s,
         "currency": cycle.currency,
@@ -287,10 +288,14 @@ fn object(id: &str, customer: &str, cycle: &Cycle, now_s: i64) -> Value {
         "discount": null,
         "discounts": [],
         "ended_at": null,
-        "invoice_settings": { "account_tax_ids": null, "issuer": { "type": "self" } },
+        "invoice_settings": {
+            "account_tax_ids": null, "custom_fields": null, "description": null, "footer": null,
+            "issuer": { "type": "self" },
+        },
         "items": null,
         "latest_invoice": null,
         "livemode": false,
+        "managed_payments": null,
         "metadata": {},
         "next_pending_invoice_item_invoice": null,
         "on_behalf_of": null,
@@ -309,7 +314,9 @@ fn object(id: &str, customer: &str, cycle: &Cycle, now_s: i64) -> Value {
         "test_clock": null,
         "transfer_data": null,
         "trial_end": null,
-        "trial_settings": { "end_behavior": { "missing_payment_method": "create_invoice" } },
+        "trial_settings": {
+            "end_behavior": { "billing_cycle_anchor": null, "missing_payment_method": "create_invoice" },
+        },
         "trial_start": null,
     })
 }

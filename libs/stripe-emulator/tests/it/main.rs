@@ -10,6 +10,7 @@ mod idempotency;
 mod lifecycle;
 mod lists;
 mod portal;
+mod prorations;
 mod safety;
 mod support;
 mod time;

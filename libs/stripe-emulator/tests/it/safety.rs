@@ -43,6 +43,26 @@ async fn the_program_ends_cleanly_on_a_signal() {
 }
 
 #[tokio::test]
+async fn the_program_takes_its_bounds_and_refuses_unknown_ones() {
+    use std::process::Stdio;
+    use tokio::io::{AsyncBufReadExt, BufReader};
+    let program = || tokio::process::Command::new(env!("CARGO_BIN_EXE_stripe-emulator"));
+    let output = program().args(["--limits", r#"{"objekts":1}"#]).output().await.unwrap();
+    assert!(!output.status.success());
+    assert!(String::from_utf8(output.stderr).unwrap().contains("objekts"));
+    let arguments = ["--listen", "127.0.0.1:0", "--limits", r#"{"objects":1}"#, "--dunning", r#"{"retry_days":[9]}"#];
+    let mut child = program().args(arguments).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).await.unwrap();
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let api = Api { base: line.trim().to_owned(), http, version: None };
+    api.customer().await;
+    assert_eq!(api.post("/v1/customers", &[]).await.refused(400)["code"], "emulator_full");
+    assert_eq!(api.seen("settings").await["retry_days"], serde_json::json!([9]));
+    child.kill().await.unwrap();
+}
+
+#[tokio::test]
 async fn only_loopback_is_served() {
     for address in ["0.0.0.0:0", "192.0.2.1:0", "[::]:0"] {
         let message = refusal(Options { listen: address.parse().unwrap(), ..options() }).await;

@@ -197,6 +197,50 @@ async fn time_passes_while_nobody_asks() {
     assert_eq!(receiver.next().await.event()["data"]["object"]["billing_reason"], "subscription_cycle");
 }
 
+#[tokio::test]
+async fn its_own_time_can_be_moved_ahead_of_its_clock() {
+    let (clock, _hand) = manual();
+    let (_emulator, api) = start(on(clock, AfterRetries::Cancel)).await;
+    let mut receiver = Receiver::start().await;
+    let (_, secret) = receiver.register(&api, &["invoice.paid"]).await;
+    let customer = with_card(&api, "pm_card_visa").await;
+    let one = id(&api.subscribe(&customer, &[]).await.ok());
+    receiver.next().await;
+    let moved = api.control("clock", json!({ "advance_s": 31 * DAY + HOUR })).await;
+    assert_eq!(moved["now_s"], START_S + (31 * DAY + HOUR) as i64);
+    let renewed = subscription(&api, &one).await;
+    assert_eq!((&renewed["status"], &renewed["latest_invoice"]["status"]), (&json!("active"), &json!("paid")));
+    let hook = receiver.next().await;
+    assert_eq!(crate::webhooks::verified_at(&hook, &secret), START_MS / 1_000, "signed at the receiver's time");
+    assert!(hook.event()["created"].as_i64().unwrap() > START_S + 30 * DAY as i64);
+    let url = format!("{}/_emulator/clock", api.base);
+    for bad in [0, -1, i64::MAX] {
+        let reply = api.http.post(&url).json(&json!({ "advance_s": bad })).send().await.unwrap();
+        assert!(reply.text().await.unwrap().contains("advance_s"), "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn what_time_brings_at_one_go_is_bounded() {
+    let (clock, hand) = manual();
+    let limits = stripe_emulator::Limits { steps: 3, ..Default::default() };
+    let (_emulator, api) = start(Options { limits, ..on(clock, AfterRetries::Cancel) }).await;
+    let customer = with_card(&api, "pm_card_visa").await;
+    let one = id(&api.subscribe(&customer, &[]).await.ok());
+    pass(&hand, 365 * DAY);
+    let end = async || {
+        let found = subscription(&api, &one).await;
+        found["items"]["data"][0]["current_period_end"].as_i64().unwrap()
+    };
+    let (mut last, mut rounds) = (end().await, 0);
+    while last <= START_S + 365 * DAY as i64 {
+        rounds += 1;
+        assert!(rounds < 100, "it stands still at {last}");
+        last = end().await;
+    }
+    assert!(rounds > 2, "a year of renewals came at one go");
+}
+
 async fn clock_with(api: &Api, card: &str) -> (String, String, String) {
     let form = [("frozen_time", "1700000000"), ("name", "billing")];
     let clock = id(&api.post("/v1/test_helpers/test_clocks", &form).await.ok());

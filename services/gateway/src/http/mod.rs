@@ -3,7 +3,11 @@
 mod extract;
 mod jwks;
 mod peers;
+mod streams;
 mod subscriptions;
+mod tickets;
+
+pub(crate) use extract::bearer;
 
 use std::sync::Arc;
 
@@ -29,6 +33,9 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/subscriptions/{id}/verify", post(subscriptions::verify))
         .route("/v1/peers", get(peers::list))
         .route("/v1/peers/{id}", get(peers::get))
+        .route("/v1/tickets", post(tickets::issue))
         .route("/v1/ws", get(socket::upgrade))
+        .route("/v1/stream", get(streams::open))
+        .route("/v1/frames", post(streams::post))
         .with_state(gateway)
 }

@@ -1,11 +1,20 @@
-//! The WebSocket side: `GET /v1/ws`, subprotocol `synapse.v1`.
+//! The connection of a client: `GET /v1/ws` speaks `synapse.v1` over a WebSocket; [`crate::http`] brings the same over
+//! an event stream.
 
+mod codec;
 mod connection;
+mod desk;
 mod frames;
 mod handshake;
+mod papers;
 mod peer;
+mod rules;
+mod transport;
 
-pub(crate) use handshake::upgrade;
+pub(crate) use connection::{Arrival, run};
+pub(crate) use handshake::{check, room, upgrade};
+pub(crate) use papers::Credential;
+pub(crate) use transport::{Stream, Transport};
 
 use contracts::frames::close;
 
@@ -24,6 +33,9 @@ pub(crate) const TAKEN_OVER: Farewell = farewell(close::TAKEN_OVER, "taken_over"
 /// Frames piled up.
 pub(crate) const SLOW_CONSUMER: Farewell =
     Farewell { code: close::SLOW_CONSUMER, reason: "slow_consumer", reconnect_after_ms: Some(1_000) };
+/// Too many connections of one tenant or user.
+const TOO_MANY: Farewell =
+    Farewell { code: close::TOO_MANY, reason: "too_many_connections", reconnect_after_ms: Some(5_000) };
 /// Too many bad frames.
 const PROTOCOL_ABUSE: Farewell = farewell(close::PROTOCOL_ABUSE, "protocol_abuse");
 /// The token's time is over.

@@ -87,7 +87,7 @@ async fn a_peer_too_many_is_told_that_the_plan_is_full() {
         let problem = client.refused(&world.auth_frame("alice")).await;
         assert_eq!((problem.code.as_str(), problem.status), ("quota_exceeded", 429));
         assert!(problem.detail.unwrap().contains("50"));
-        assert_eq!(client.closed().await.code, Some(4429));
+        assert_eq!(client.closed().await.code, Some(4411));
         assert_eq!(world.doubles.seen::<ConnectV1>()[0].body["max_peers"], json!(50));
     })
     .await;

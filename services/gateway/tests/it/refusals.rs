@@ -180,7 +180,7 @@ async fn of_a_connection() {
         check::<ConnectV1>(world, &expected, async || {
             let mut client: Client = world.connect().await;
             let problem = client.refused(&world.auth_frame("alice")).await;
-            let close = if problem.code == "quota_exceeded" { 4429 } else { 4401 };
+            let close = if problem.code == "quota_exceeded" { 4411 } else { 4401 };
             assert_eq!(client.closed().await.code, Some(close));
             problem
         })

@@ -107,3 +107,88 @@ fn fields(ours: &Subscription, stripes: &Subscription) -> Option<(String, String
 fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+    use service::config::Mode;
+
+    use super::*;
+    use crate::catalogue::Catalogue;
+
+    const NOW: u64 = 1_790_000_000_000;
+
+    fn object(change: Value) -> SubscriptionObject {
+        let mut value = json!({"id": "sub_1", "customer": "cus_1", "status": "active", "livemode": false,
+            "metadata": {"synapse_tenant": "acme", "synapse_subscription": "s-1", "synapse_user": "ada"},
+            "items": {"data": [{"price": {"id": "price_team_monthly"}, "current_period_end": 1_800_000_000}]}});
+        for (name, field) in change.as_object().unwrap() {
+            value[name] = field.clone();
+        }
+        SubscriptionObject::read(&value).unwrap()
+    }
+
+    fn live(change: Value) -> Record {
+        let mut value = json!({"subscription_id": "s-1", "user_id": "ada", "plan": "team",
+            "price_id": "price_team_monthly", "metadata": {}, "stripe_subscription_id": "sub_1",
+            "stripe_customer_id": "cus_1", "status": "active", "cancel_at_period_end": false,
+            "current_period_end_ms": 1_800_000_000_000_u64, "past_due_since_ms": null, "ver": 1, "sequence": 1});
+        for (name, field) in change.as_object().unwrap() {
+            value[name] = field.clone();
+        }
+        Record::Live(serde_json::from_value(value).unwrap())
+    }
+
+    fn look(record: Option<&Record>, object: &SubscriptionObject) -> Option<Difference> {
+        let catalogue = Catalogue::new(&crate::config::tests::config().plans, Mode::Development);
+        let tenant = "acme".parse().unwrap();
+        let rules = Rules { catalogue: &catalogue, tenant: &tenant, proof_ttl_ms: 300_000 };
+        compare(record, object, NOW, rules)
+    }
+
+    #[test]
+    fn what_is_the_same_is_no_difference() {
+        assert_eq!(look(Some(&live(json!({}))), &object(json!({}))), None);
+        let ended = object(json!({"status": "canceled"}));
+        assert_eq!(look(None, &ended), None, "what has ended and was never here is nobody's loss");
+        assert_eq!(look(Some(&live(json!({"stripe_subscription_id": "sub_2"}))), &ended), None);
+        let by_hand = object(json!({"items": {"data": [{"price": {"id": "price_unknown"},
+            "current_period_end": 1_800_000_000}]}}));
+        assert_eq!(look(Some(&live(json!({}))), &by_hand), None, "a price of no plan leaves the plan");
+    }
+
+    #[test]
+    fn every_field_that_stripe_says_otherwise_is_named() {
+        let ours = live(json!({"cancel_at_period_end": true, "stripe_customer_id": "cus_9"}));
+        let found = look(Some(&ours), &object(json!({"status": "past_due"}))).unwrap();
+        assert_eq!((found.kind, found.advice), (Kind::Stale, None));
+        assert_eq!(found.ours, "cancel_at_period_end=true status=active stripe_customer_id=cus_9");
+        assert_eq!(found.stripes, "cancel_at_period_end=false status=past_due stripe_customer_id=cus_1");
+        let canceled = look(Some(&live(json!({}))), &object(json!({"status": "canceled"}))).unwrap();
+        assert_eq!((canceled.kind, canceled.ours.as_str()), (Kind::Stale, "status=active"));
+    }
+
+    #[test]
+    fn what_is_missing_or_too_much_is_told_apart() {
+        let kind = |record: Option<&Record>| {
+            look(record, &object(json!({}))).map(|found| (found.kind, found.advice.is_some()))
+        };
+        assert_eq!(kind(None), Some((Kind::Missing, false)));
+        assert_eq!(kind(Some(&live(json!({"stripe_subscription_id": "sub_2"})))), Some((Kind::Extra, true)));
+    }
+
+    #[test]
+    fn only_what_names_us_and_is_of_our_mode_is_ours() {
+        let of = |change| named(&object(change), false);
+        assert_eq!(of(json!({})).map(|named| named.id.to_string()), Some("s-1".to_owned()));
+        for strangers in [
+            json!({"metadata": {}}),
+            json!({"metadata": {"synapse_tenant": "acme"}}),
+            json!({"metadata": {"synapse_tenant": "a b", "synapse_subscription": "s-1"}}),
+            json!({"livemode": true}),
+        ] {
+            assert_eq!(of(strangers.clone()), None, "{strangers}");
+        }
+    }
+}

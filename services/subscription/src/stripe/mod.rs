@@ -2,6 +2,7 @@
 
 mod failure;
 mod fetch;
+mod lists;
 mod pace;
 mod requests;
 mod transport;
@@ -171,7 +172,7 @@ impl Stripe {
         &self,
         after: Option<&str>,
     ) -> Result<Listed<SubscriptionObject>, StripeFailure> {
-        page::subscriptions(&self.transport.send(&requests::list_all_subscriptions(after)).await?)
+        page::subscriptions(&self.transport.send(&lists::list_all_subscriptions(after)).await?)
     }
 
     /// A page of the events about subscriptions since a moment (Unix seconds), newest first.
@@ -180,7 +181,7 @@ impl Stripe {
         since_s: u64,
         after: Option<&str>,
     ) -> Result<Listed<EventObject>, StripeFailure> {
-        page::events(&self.transport.send(&requests::list_subscription_events(since_s, after)).await?)
+        page::events(&self.transport.send(&lists::list_subscription_events(since_s, after)).await?)
     }
 
     /// Lookup keys of a customer's active entitlements.
@@ -188,7 +189,7 @@ impl Stripe {
         if !is_id(customer, &["cus_"]) {
             return Err(StripeFailure::new(Class::Invalid, "that is not a customer's id (cus_…)"));
         }
-        let answer = self.transport.send(&requests::list_entitlements(customer)).await?;
+        let answer = self.transport.send(&lists::list_entitlements(customer)).await?;
         let entitlements = answer["data"].as_array();
         let entitlements = entitlements.ok_or_else(|| StripeFailure::new(Class::Unreadable, "the list has no data"))?;
         Ok(entitlements.iter().filter_map(|one| one["lookup_key"].as_str().map(str::to_owned)).collect())

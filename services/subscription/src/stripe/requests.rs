@@ -243,52 +243,6 @@ pub(crate) fn list_subscriptions(customer: &str) -> Call {
     get(Endpoint::ListSubscriptions, request.build())
 }
 
-/// Reads a page of every subscription, ended ones too.
-pub(crate) fn list_all_subscriptions(after: Option<&str>) -> Call {
-    let request = ListSubscription::new().status(ListSubscriptionStatus::All).limit(100);
-    let request = match after {
-        Some(after) => request.starting_after(after),
-        None => request,
-    };
-    get(Endpoint::SweepSubscriptions, request.build())
-}
-
-/// Reads a page of the events about subscriptions since a moment.
-pub(crate) fn list_subscription_events(since_s: u64, after: Option<&str>) -> Call {
-    #[derive(Serialize)]
-    struct Created {
-        gte: u64,
-    }
-    #[derive(Serialize)]
-    struct Query<'a> {
-        r#type: &'a str,
-        created: Created,
-        limit: u8,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        starting_after: Option<&'a str>,
-    }
-    let query = Query {
-        r#type: "customer.subscription.*",
-        created: Created { gte: since_s },
-        limit: 100,
-        starting_after: after,
-    };
-    // async-stripe has this request in a crate of its own.
-    get(Endpoint::ListEvents, RequestBuilder::new(StripeMethod::Get, "/events").query(&query))
-}
-
-/// Reads a customer's active entitlements, a hundred of them.
-pub(crate) fn list_entitlements(customer: &str) -> Call {
-    #[derive(Serialize)]
-    struct Query<'a> {
-        customer: &'a str,
-        limit: u8,
-    }
-    // async-stripe has this request in a crate of its own.
-    let request = RequestBuilder::new(StripeMethod::Get, "/entitlements/active_entitlements");
-    get(Endpoint::ListEntitlements, request.query(&Query { customer, limit: 100 }))
-}
-
 /// Whether this may be an id of Stripe's with one of these prefixes (`sub_`): safe in a path.
 pub(crate) fn is_id(id: &str, prefixes: &[&str]) -> bool {
     let rest = prefixes.iter().find_map(|prefix| id.strip_prefix(prefix));
@@ -318,7 +272,7 @@ fn post(endpoint: Endpoint, request: RequestBuilder, key: String) -> Call {
     Call { endpoint, request, key: Some(key) }
 }
 
-fn get(endpoint: Endpoint, request: RequestBuilder) -> Call {
+pub(super) fn get(endpoint: Endpoint, request: RequestBuilder) -> Call {
     Call { endpoint, request, key: None }
 }
 
