@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use agent::{Agent, Options, Origin, Prover, Proved, Status, TunnelError};
+use agent::{Agent, Options, Origin, Proved, Prover, Status, TunnelError};
 use anyhow::{Context, ensure};
 use aws_lc_rs::digest;
 use clock::Entropy;
@@ -55,7 +55,10 @@ pub(super) async fn open(
         })
     });
     let origin = Origin::try_new(&local.to_string())?;
-    let options = Options { prover: Some(prover), ..Options::new(format!("http://{wire}"), &target.token, laptop.clone(), origin) };
+    let options = Options {
+        prover: Some(prover),
+        ..Options::new(format!("http://{wire}"), &target.token, laptop.clone(), origin)
+    };
     let agent = agent::start(options).await?;
     let tunnel_id = match &*agent.status().borrow() {
         Status::Online { tunnel, .. } => tunnel.tunnel_id.clone(),
