@@ -9,7 +9,6 @@ mod check;
 mod contract;
 mod dev;
 mod fleet;
-mod gate;
 mod generate;
 mod process;
 mod stopwatch;
@@ -56,8 +55,11 @@ enum Command {
     Contract(contract::Command),
     /// Runs synapsed with its data in ./data; rebuilds and restarts it when a source changes. Ctrl-C ends both.
     Dev,
-    /// Runs the five services as separate processes on NATS, DynamoDB and SQS, and the demo against them.
+    /// Runs the six services as separate processes, the demo and the contract verification against them.
     Fleet {
+        /// What carries events.
+        #[arg(long, value_enum, default_value = "sqs")]
+        bus: fleet::Carrier,
         /// The demo's report as one JSON object.
         #[arg(long)]
         json: bool,
@@ -82,7 +84,7 @@ fn main() -> ExitCode {
         Command::Bless { check, keep_reads } => bless(&root, check, keep_reads),
         Command::Contract(command) => contract::run(&root, command),
         Command::Dev => dev::run(&root),
-        Command::Fleet { json } => fleet::run(&root, json),
+        Command::Fleet { bus, json } => fleet::run(&root, bus, json),
         Command::Bench { names, json } => bench::run(&root, &names, json.as_deref()),
     };
     match done {

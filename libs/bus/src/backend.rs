@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::observe::{Observation, Observe};
 use crate::ring::Ring;
 use crate::{BusError, BusErrorKind, Envelope};
 
@@ -22,7 +23,8 @@ pub struct Capabilities {
     pub parallel_keys: bool,
     /// The broker drops a second publish of the same id for a while.
     pub broker_dedupe: bool,
-    /// Several events are stored all together or not at all.
+    /// The broker stores several events all together or not at all: those of keys that have several waiting go so, at
+    /// full speed.
     pub atomic_batch: bool,
     /// A negative acknowledgement may ask for a delay.
     pub delayed_redelivery: bool,
@@ -77,6 +79,13 @@ pub trait Backend: Send + Sync + 'static {
         group: Option<&str>,
         buffer: usize,
     ) -> Result<Signals, BusError>;
+
+    /// Looks on without taking part: nobody gets less for it, and nothing stays behind.
+    async fn observe(&self, options: Observe) -> Result<Observation, BusError> {
+        let _ = options;
+        let detail = format!("{}: nobody can look on here", self.capabilities().name);
+        Err(BusError::new(BusErrorKind::Unfit, detail))
+    }
 
     /// Whether the broker can be reached right now.
     fn is_connected(&self) -> bool;
@@ -217,6 +226,13 @@ pub struct Signals {
 }
 
 impl Signals {
+    /// Signals that come from elsewhere, at most `buffer` waiting; what feeds them says whether somebody still listens.
+    pub fn fed(buffer: usize) -> (impl Fn(Envelope) -> bool + Send + Sync + 'static, Self) {
+        let ring = Ring::new(buffer, metrics::Counter::noop());
+        let feed = Arc::clone(&ring);
+        (move |envelope| feed.push(envelope), Self { ring })
+    }
+
     /// The next signal; `None` once the bus is closed.
     pub async fn next(&mut self) -> Option<Envelope> {
         self.ring.next().await

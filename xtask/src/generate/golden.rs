@@ -11,7 +11,7 @@ use super::history::{History, Record};
 use super::readers::Readers;
 use super::{GOLDEN, file, name, pretty};
 use crate::bless::Generated;
-use crate::gate::{Subject, crosscheck, judge};
+use contract_gate::{Subject, crosscheck, judge};
 
 /// Instances that the cross-check reads in each direction, per revision.
 const INSTANCES: u64 = 64;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use contracts::reads::{Fields, Reads};
 
 use crate::contract::releases;
-use crate::gate::{Direction, Rule, Violation};
+use contract_gate::{Direction, Rule, Violation};
 
 /// Services that are only composed of others.
 const COMPOSED: &[&str] = &["synapsed"];

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::contract::{Release, Verdict, read_by, target_folder};
-use crate::gate::judge;
+use contract_gate::judge;
 use crate::generate::Readers;
 
 /// A message that a service's suite captured.
