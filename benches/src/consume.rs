@@ -28,6 +28,7 @@ use store::{Action, Condition, Item, Key};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use crate::cpu::Cpu;
 use crate::load::{self, Disk, KIND, PUBLISHER, STUCK};
 use crate::report::{Better, Report, Title};
 use crate::rounds::{Rounds, Side};
@@ -45,12 +46,14 @@ static LATEST: [Subscription; 1] = subscription(Order::LatestWins);
 
 pub(crate) async fn run(clock: &Clock, report: &mut Report) -> Result<()> {
     for (name, subscriptions) in [("consume", &EVERY), ("consume.latest_wins", &LATEST)] {
+        let mut cpu = Cpu::new(None);
         let rounds = Rounds::interleaved(async |side| match side {
-            Side::Ours => ours(clock, subscriptions).await,
-            Side::Reference => reference(clock, subscriptions).await,
+            Side::Ours => ours(clock, subscriptions, &mut cpu).await,
+            Side::Reference => reference(clock, subscriptions, &mut cpu).await,
         });
         let title = Title { name, goal: 0.7, better: Better::Higher, unit: "events/s" };
         report.add(&title, &rounds.await?);
+        cpu.print(name);
     }
     Ok(())
 }
@@ -60,17 +63,19 @@ fn events(clock: &Clock) -> Result<Vec<Envelope>> {
 }
 
 /// From the first delivery until the last acknowledgement.
-async fn ours(clock: &Clock, subscriptions: &'static [Subscription]) -> Result<f64> {
+async fn ours(clock: &Clock, subscriptions: &'static [Subscription], cpu: &mut Cpu) -> Result<f64> {
     let disk = Disk::new(clock)?;
     let acks = Arc::new(Acks { left: AtomicUsize::new(EVENTS), done: Notify::new() });
     let bus = Bus::new(Prepared::new(events(clock)?, &acks)?);
     let outbox = Outbox::new(READER, disk.store.clone(), bus, clock.clone(), Entropy::system(), Options::default());
     let stop = CancellationToken::new();
+    let used = cpu.start();
     let started = clock.monotonic();
     let options = ConsumeOptions::default();
     let consuming = tokio::spawn(consume(outbox, subscriptions, Arc::new(Projection), options, stop.clone()));
     let done = clock.timeout(STUCK, acks.done.notified()).await;
     let took = clock.monotonic().saturating_sub(started);
+    cpu.stop(Side::Ours, &used, EVENTS);
     stop.cancel();
     consuming.await??;
     done.context("the consumer got stuck")?;
@@ -79,7 +84,7 @@ async fn ours(clock: &Clock, subscriptions: &'static [Subscription]) -> Result<f
 }
 
 /// The same rows, prepared before.
-async fn reference(clock: &Clock, subscriptions: &'static [Subscription]) -> Result<f64> {
+async fn reference(clock: &Clock, subscriptions: &'static [Subscription], cpu: &mut Cpu) -> Result<f64> {
     let disk = Disk::new(clock)?;
     let latest = subscriptions[0].order == Order::LatestWins;
     let marks =
@@ -87,6 +92,7 @@ async fn reference(clock: &Clock, subscriptions: &'static [Subscription]) -> Res
     let events = events(clock)?;
     let units: Vec<_> = events.iter().map(|event| (rows(event, clock), marks(event))).collect();
     let store = &disk.store;
+    let used = cpu.start();
     let started = clock.monotonic();
     let commits = futures::stream::iter(units)
         .map(|(mut rows, mark)| async move {
@@ -103,6 +109,7 @@ async fn reference(clock: &Clock, subscriptions: &'static [Subscription]) -> Res
         .try_collect::<()>();
     let done = clock.timeout(STUCK, commits).await;
     let took = clock.monotonic().saturating_sub(started);
+    cpu.stop(Side::Reference, &used, EVENTS);
     done.context("the reference got stuck")??;
     check(&disk).await?;
     Ok(per_second(took))

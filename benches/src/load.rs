@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bus::{Envelope, Trail};
 use clock::Clock;
 use contracts::events::webhook::{StripeSubscriptionChangedV1, WebhookEvent};
@@ -48,6 +48,7 @@ pub(crate) fn event(number: usize, bytes: usize) -> Result<WebhookEvent> {
         created_s: 1_790_000_000,
         hinted_status: None,
         metadata: BTreeMap::new(),
+        stripe_account: None,
     };
     let bare = serde_json::to_vec(&payload)?.len();
     // `,"metadata":{"note":""}` around what is missing, in values as long as Stripe allows (500).
@@ -70,7 +71,7 @@ pub(crate) fn payload(event: &WebhookEvent) -> Result<Vec<u8>> {
 
 /// An envelope as a broker brings it.
 pub(crate) fn envelope(number: usize, bytes: usize, sequence: u64, now_ms: u64) -> Result<Envelope> {
-    let WebhookEvent::StripeSubscriptionChanged(payload) = event(number, bytes)?;
+    let WebhookEvent::StripeSubscriptionChanged(payload) = event(number, bytes)? else { bail!("another event") };
     let tenant = tenant()?;
     let entropy = clock::Entropy::system();
     Ok(Envelope {

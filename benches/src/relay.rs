@@ -23,6 +23,7 @@ use testkit::servers::{Nats, NatsVersion};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::cpu::Cpu;
 use crate::load::{self, Disk, KIND, PUBLISHER, STUCK};
 use crate::report::{Better, Report, Title};
 use crate::rounds::{Rounds, Side};
@@ -38,19 +39,22 @@ const WINDOW: usize = 1_000;
 const SUBJECTS: usize = 16;
 
 pub(crate) async fn run(clock: &Clock, report: &mut Report) -> Result<()> {
-    let server = Nats::start(NatsVersion::V2_15_1);
+    let mut server = Nats::start(NatsVersion::V2_15_1);
+    let pid = server.pid();
     let mut bench = Bench::start(&server, clock).await?;
     for (name, keys, headers) in [
         ("relay", ROWS, Headers::Id),
         ("relay.hot_keys", HOT_KEYS, Headers::Id),
         ("relay.same_headers", ROWS, Headers::All),
     ] {
+        bench.cpu = Cpu::new(Some(pid));
         let rounds = Rounds::interleaved(async |side| match side {
             Side::Ours => bench.relay(keys).await,
             Side::Reference => bench.publish(keys, headers).await,
         });
         let title = Title { name, goal: 0.9, better: Better::Higher, unit: "events/s" };
         report.add(&title, &rounds.await?);
+        bench.cpu.print(name);
     }
     Ok(())
 }
@@ -64,6 +68,7 @@ enum Headers {
 
 struct Bench {
     clock: Clock,
+    cpu: Cpu,
     bus: Bus,
     jetstream: jetstream::Context,
     events: jetstream::stream::Stream,
@@ -82,7 +87,7 @@ impl Bench {
             ..events.cached_info().config.clone()
         };
         let plain = jetstream.create_stream(config).await?;
-        Ok(Self { clock: clock.clone(), bus, jetstream, events, plain })
+        Ok(Self { clock: clock.clone(), cpu: Cpu::new(None), bus, jetstream, events, plain })
     }
 
     /// Ours: from the first read of a filled outbox until its last row is deleted.
@@ -94,6 +99,7 @@ impl Bench {
             Outbox::new(PUBLISHER, store, self.bus.clone(), self.clock.clone(), Entropy::system(), Options::default());
         fill(&outbox, keys).await?;
         let stop = CancellationToken::new();
+        let cpu = self.cpu.start();
         let started = self.clock.monotonic();
         let relay = tokio::spawn({
             let (outbox, stop) = (outbox.clone(), stop.clone());
@@ -101,6 +107,7 @@ impl Bench {
         });
         let drained = self.clock.timeout(STUCK, watched.drained()).await;
         let took = self.clock.monotonic().saturating_sub(started);
+        self.cpu.stop(Side::Ours, &cpu, ROWS);
         stop.cancel();
         relay.await?;
         let left = outbox.pending().await?;
@@ -116,6 +123,7 @@ impl Bench {
         let events = (0..ROWS).map(|row| load::envelope(row % keys, ROW_BYTES, (row / keys + 1) as u64, now_ms));
         let events = events.collect::<Result<Vec<_>>>()?;
         let subjects: Vec<String> = (0..SUBJECTS).map(|number| format!("plain.{KIND}.{number:02}")).collect();
+        let cpu = self.cpu.start();
         let started = self.clock.monotonic();
         let publish = async {
             let mut unconfirmed = VecDeque::with_capacity(WINDOW);
@@ -140,6 +148,7 @@ impl Bench {
         };
         let published = self.clock.timeout(STUCK, publish).await;
         let took = self.clock.monotonic().saturating_sub(started);
+        self.cpu.stop(Side::Reference, &cpu, ROWS);
         published.context("the reference got stuck")??;
         self.check_and_purge().await?;
         Ok(per_second(took))
@@ -228,9 +237,13 @@ impl Backend for Watched {
     }
 
     async fn transact(&self, actions: Vec<Action>) -> Result<(), StoreError> {
+        self.store.transact(actions).await
+    }
+
+    async fn transact_unsynced(&self, actions: Vec<Action>) -> Result<(), StoreError> {
         let deletes = actions.iter().filter(|action| matches!(action, Action::Delete { .. }));
         let deletes: Vec<String> = deletes.map(|action| action.key().sort.clone()).collect();
-        self.store.transact(actions).await?;
+        self.store.transact_unsynced(actions).await?;
         if !deletes.is_empty() && self.deleted(deletes) == ROWS {
             self.drained.notify_one();
         }

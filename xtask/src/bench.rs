@@ -14,7 +14,7 @@ use crate::tools;
 /// # Errors
 /// A server can't be fetched, the build failed, or a bench could not run. A missed goal is no error.
 pub(crate) fn run(root: &Path, names: &[String], json: Option<&Path>) -> Result<()> {
-    tools::fetch(root, &["nats-2.15.1"])?;
+    tools::fetch(root, &["nats-2.15.1", "stripe-node"])?;
     let mut command = Command::new("cargo");
     command.args(["run", "--quiet", "--release", "--package", "benches"]);
     command.arg("--manifest-path").arg(root.join("Cargo.toml"));

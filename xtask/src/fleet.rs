@@ -1,4 +1,4 @@
-//! `cargo xtask fleet`: the five services as separate processes on NATS and DynamoDB, events on NATS or SQS, with the demo
+//! `cargo xtask fleet`: the six services as separate processes on NATS and DynamoDB, events on NATS or SQS, with the demo
 //! and the contract verification run against them. What it started it stops again, in order, and a service that does not
 //! drain cleanly fails the run.
 
@@ -20,7 +20,7 @@ use crate::process;
 use crate::tools;
 
 /// Who answers is started before who asks.
-const SERVICES: [&str; 5] = ["subscription", "presence", "signaling", "webhook", "gateway"];
+const SERVICES: [&str; 6] = ["subscription", "presence", "signaling", "webhook", "tunnel", "gateway"];
 /// The servers it needs, of [`tools::TOOLS`].
 pub(crate) const NEEDS: &[&str] = &["nats-2.15.1", "moto", "dynoxide"];
 
@@ -28,6 +28,7 @@ const STRIPE_KEY: &str = "sk_test_synapse";
 const PRICE: &str = "price_team_monthly:2900:eur:month:Team";
 /// Development only: everything listens on loopback and ends with this process.
 const TOKEN_SECRET: &str = "a development secret of the fleet, not for use elsewhere";
+const SEALING_SECRET: &str = "a-development-sealing-secret-of-the-fleet";
 const WEBHOOK_SECRET: &str = "whsec_development_fleet_0123456789abcdef";
 
 const READY: Duration = Duration::from_secs(60);
@@ -59,13 +60,17 @@ pub(crate) fn run(root: &Path, carrier: Carrier, json: bool) -> Result<()> {
     let programs = build(root)?;
     let folder = tempfile::tempdir()?;
     let (nats, moto, dynoxide) = (Nats::start(NatsVersion::V2_15_1), Moto::start(), Dynoxide::start());
-    let (gateway, webhook) = (free_port(), free_port());
+    let (gateway, webhook, tunnel) = (free_port(), free_port(), free_port());
     let (stripe, stripe_url) = start_stripe(&programs, folder.path(), webhook)?;
     let bus = if carrier == Carrier::Sqs { "sqs".to_owned() } else { nats.url() };
     let mut services = Vec::new();
     for name in SERVICES {
         let mut command = Command::new(programs.join(name));
-        let public = if name == "webhook" { webhook } else { gateway };
+        let public = match name {
+            "webhook" => webhook,
+            "tunnel" => tunnel,
+            _ => gateway,
+        };
         let admin = free_port();
         command.envs([
             ("SYNAPSE_PLATFORM__BUS", bus.as_str()),
@@ -75,9 +80,11 @@ pub(crate) fn run(root: &Path, carrier: Carrier, json: bool) -> Result<()> {
             ("SYNAPSE_PLATFORM__HTTP_LISTEN", &format!("127.0.0.1:{public}")),
             ("SYNAPSE_PLATFORM__ADMIN__LISTEN", &format!("127.0.0.1:{admin}")),
             ("SYNAPSE_GATEWAY__TOKEN_SECRET", TOKEN_SECRET),
+            ("SYNAPSE_TUNNEL__TOKEN_SECRET", TOKEN_SECRET),
             ("SYNAPSE_WEBHOOK__SECRETS", WEBHOOK_SECRET),
             ("SYNAPSE_SUBSCRIPTION__STRIPE__BASE_URL", &stripe_url),
             ("SYNAPSE_SUBSCRIPTION__STRIPE__SECRET_KEY", STRIPE_KEY),
+            ("SYNAPSE_SUBSCRIPTION__PROOFS__SEALING_SECRET", SEALING_SECRET),
         ]);
         let mut process = Process::spawn(&command, &folder.path().join(format!("{name}.log")));
         wait_until_ready(name, admin, &mut process)?;
@@ -86,7 +93,7 @@ pub(crate) fn run(root: &Path, carrier: Carrier, json: bool) -> Result<()> {
     if !json {
         println!("fleet: {} processes on NATS and DynamoDB, events on {carrier:?}", services.len());
     }
-    let target = Target { programs: &programs, gateway, stripe: &stripe_url, carrier, json };
+    let target = Target { programs: &programs, gateway, tunnel, stripe: &stripe_url, carrier, json };
     let worked = demo(&target).and_then(|()| verify::bus(&target, &nats.url()));
     let stopped = stop(services);
     drop(stripe);
@@ -106,10 +113,18 @@ fn build(root: &Path) -> Result<PathBuf> {
 }
 
 fn start_stripe(programs: &Path, folder: &Path, webhook: u16) -> Result<(Process, String)> {
-    let mut command = Command::new(programs.join("stripe-emulator"));
     let endpoint = format!("{WEBHOOK_SECRET}@http://127.0.0.1:{webhook}/stripe/webhook");
-    command.args(["--listen", "127.0.0.1:0", "--api-key", STRIPE_KEY, "--price", PRICE, "--webhook", &endpoint]);
-    command.args(["--copies", "2", "--order", "reverse"]);
+    let account = ["--api-key", STRIPE_KEY, "--price", PRICE, "--webhook", &endpoint];
+    start_emulator(programs, folder, &[&account[..], &["--copies", "2", "--order", "reverse"]].concat())
+}
+
+/// Starts the Stripe emulator on a free port; returns it with its address.
+///
+/// # Errors
+/// It ended instead.
+pub(crate) fn start_emulator(programs: &Path, folder: &Path, arguments: &[&str]) -> Result<(Process, String)> {
+    let mut command = Command::new(programs.join("stripe-emulator"));
+    command.args(["--listen", "127.0.0.1:0"]).args(arguments);
     let mut process = Process::spawn(&command, &folder.join("stripe.log"));
     let url = eventually_blocking(READY, "the Stripe emulator to tell its address", || {
         let printed = process.output();
@@ -147,6 +162,7 @@ fn is_ready(admin: u16) -> bool {
 struct Target<'a> {
     programs: &'a Path,
     gateway: u16,
+    tunnel: u16,
     stripe: &'a str,
     carrier: Carrier,
     json: bool,
@@ -171,6 +187,7 @@ impl Target<'_> {
 fn demo(target: &Target<'_>) -> Result<()> {
     let mut command = target.synapse()?;
     command.args(["demo", "--gateway", &target.gateway(), "--stripe", target.stripe]);
+    command.args(["--tunnels", &format!("http://127.0.0.1:{}", target.tunnel)]);
     let bus = if target.carrier == Carrier::Sqs { "sqs+nats" } else { "nats" };
     command.args(["--stripe-key", STRIPE_KEY, "--bus", bus, "--store", "dynamodb"]);
     if target.json {

@@ -55,7 +55,7 @@ enum Command {
     Contract(contract::Command),
     /// Runs synapsed with its data in ./data; rebuilds and restarts it when a source changes. Ctrl-C ends both.
     Dev,
-    /// Runs the five services as separate processes, the demo and the contract verification against them.
+    /// Runs the six services as separate processes, the demo and the contract verification against them.
     Fleet {
         /// What carries events.
         #[arg(long, value_enum, default_value = "sqs")]

@@ -7,6 +7,7 @@ mod contract;
 mod defects;
 mod deploy;
 mod manifests;
+mod stripe_sdks;
 
 use std::path::Path;
 
@@ -47,13 +48,19 @@ const SUITES: &[Suite] = &[
         run: defects::run,
     },
     Suite {
+        name: "stripe-sdks",
+        about: "Stripe's official Python and Node SDKs against the emulator, its objects against their types",
+        needs: stripe_sdks::NEEDS,
+        run: stripe_sdks::run,
+    },
+    Suite {
         name: "fleet",
-        about: "five processes, events on NATS and on SQS: the demo, every contract, a clean stop",
+        about: "six processes, events on NATS and on SQS: the demo, every contract, a clean stop",
         needs: fleet::NEEDS,
         run: |root| {
             let mut tally = Tally::default();
             for (carrier, name) in [(Carrier::Nats, "NATS"), (Carrier::Sqs, "SQS")] {
-                let what = format!("demo and contracts of five separate processes, events on {name}");
+                let what = format!("demo and contracts of six separate processes, events on {name}");
                 tally.record(&what, fleet::run(root, carrier, false));
             }
             tally.record("contracts of one process that serves, by its public API alone", fleet::served(root));
@@ -63,7 +70,7 @@ const SUITES: &[Suite] = &[
     Suite {
         name: "unit",
         about: "every crate's tests, with real NATS (both versions), SQS and DynamoDB servers",
-        needs: &["nats-2.9.10", "nats-2.15.1", "moto", "dynoxide", "validators"],
+        needs: &["nats-2.9.10", "nats-2.15.1", "moto", "stripe-python", "dynoxide", "validators"],
         run: |root| cargo_test::run(root, &["--workspace"]),
     },
 ];
@@ -110,7 +117,7 @@ pub(crate) fn run(root: &Path, names: &[String]) -> Result<()> {
 
 fn select<'a>(suites: &'a [Suite], names: &[String]) -> Result<Vec<&'a Suite>> {
     if let Some(unknown) = names.iter().find(|name| suites.iter().all(|suite| suite.name != **name)) {
-        let known: String = suites.iter().map(|suite| format!("\n  {:<10} {}", suite.name, suite.about)).collect();
+        let known: String = suites.iter().map(|suite| format!("\n  {:<11} {}", suite.name, suite.about)).collect();
         bail!("there is no suite `{unknown}`; there are:{known}");
     }
     Ok(suites.iter().filter(|suite| names.is_empty() || names.iter().any(|name| name == suite.name)).collect())
@@ -146,12 +153,12 @@ impl Suite {
 }
 
 fn table(reports: &[Report]) -> String {
-    let mut text = format!("\n{:<10} {:<6} {:>7} {:>7} {:>8}\n", "suite", "result", "passed", "failed", "seconds");
+    let mut text = format!("\n{:<11} {:<6} {:>7} {:>7} {:>8}\n", "suite", "result", "passed", "failed", "seconds");
     let mut sum = Tally::default();
     for report in reports {
         let (result, tally) = (if report.ok() { "ok" } else { "FAILED" }, report.tally);
         let name = report.name;
-        text += &format!("{name:<10} {result:<6} {:>7} {:>7} {:>8.1}\n", tally.passed, tally.failed, report.seconds);
+        text += &format!("{name:<11} {result:<6} {:>7} {:>7} {:>8.1}\n", tally.passed, tally.failed, report.seconds);
         sum.add(tally);
     }
     text + &format!("\n{} passed, {} failed\n", sum.passed, sum.failed)
@@ -181,8 +188,8 @@ mod tests {
     fn the_table_ends_with_the_sum() {
         let report = |name, passed, failed| Report { name, tally: Tally { passed, failed }, seconds: 1.25 };
         let text = table(&[report("unit", 40, 0), report("deploy", 2, 1)]);
-        assert!(text.contains("unit       ok          40       0      1.2\n"), "{text}");
-        assert!(text.contains("deploy     FAILED       2       1"), "{text}");
+        assert!(text.contains("unit        ok          40       0      1.2\n"), "{text}");
+        assert!(text.contains("deploy      FAILED       2       1"), "{text}");
         assert!(text.ends_with("\n42 passed, 1 failed\n"), "{text}");
     }
 
@@ -192,7 +199,7 @@ mod tests {
         assert_eq!(select(&suites, &[]).unwrap().len(), 1);
         assert_eq!(select(&suites, &["planted".to_owned()]).unwrap().len(), 1);
         let error = select(&suites, &["plantd".to_owned()]).err().unwrap().to_string();
-        assert!(error.contains("no suite `plantd`") && error.contains("planted    a test"), "{error}");
+        assert!(error.contains("no suite `plantd`") && error.contains("planted     a test"), "{error}");
     }
 
     #[test]

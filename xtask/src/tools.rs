@@ -31,8 +31,8 @@ enum Source {
     Debian { package: &'static str, file: &'static str },
     /// A virtual environment with what this requirements file (under `xtask/tools/`) lists.
     Python { requirements: &'static str, text: &'static str },
-    /// The npm packages that the lock file in `xtask/tools/npm/` names.
-    Npm { lock: &'static str },
+    /// The npm packages that a lock file under `xtask/tools/` names.
+    Npm { package: &'static str, lock: &'static str },
     /// A program built from the crate registry.
     Cargo { krate: &'static str, arguments: &'static [&'static str] },
     /// The same, unless a program of that name is on PATH already.
@@ -77,8 +77,26 @@ pub(crate) const TOOLS: &[Tool] = &[
     Tool {
         name: "npm",
         version: "@asyncapi/parser 3.6.3, typescript 5.9.3",
-        source: Source::Npm { lock: include_str!("../tools/npm/package-lock.json") },
+        source: Source::Npm {
+            package: include_str!("../tools/npm/package.json"),
+            lock: include_str!("../tools/npm/package-lock.json"),
+        },
         program: "node_modules/@asyncapi/parser/package.json",
+    },
+    Tool {
+        name: "stripe-python",
+        version: "stripe 16.1.0",
+        source: Source::Python { requirements: "stripe-python.txt", text: include_str!("../tools/stripe-python.txt") },
+        program: "bin/python",
+    },
+    Tool {
+        name: "stripe-node",
+        version: "stripe 23.1.0, stripe 16.12.0 (2024-06-20)",
+        source: Source::Npm {
+            package: include_str!("../tools/stripe-node/package.json"),
+            lock: include_str!("../tools/stripe-node/package-lock.json"),
+        },
+        program: "node_modules/stripe/package.json",
     },
     Tool {
         name: "cargo-deny",
@@ -167,7 +185,7 @@ impl Tool {
         match self.source {
             Source::Debian { package, file } => apt::install(&home, package, file, self.version),
             Source::Python { requirements, text } => python::install(&home, requirements, text),
-            Source::Npm { .. } => node::install(&home),
+            Source::Npm { package, lock } => node::install(&home, package, lock),
             Source::Cargo { krate, arguments } => cargo::install(folder, &home, krate, self.version, arguments),
             Source::CargoUnlessOnPath { krate } => cargo::install(folder, &home, krate, self.version, &[]),
         }?;
@@ -182,7 +200,7 @@ impl Tool {
             Source::Debian { package, file } => format!("debian {package} {file}"),
             // A virtual environment's programs name their interpreter by its full path: a moved clone needs a new one.
             Source::Python { text, .. } => format!("python {}\n{text}", home.display()),
-            Source::Npm { lock } => format!("npm\n{lock}"),
+            Source::Npm { lock, .. } => format!("npm\n{lock}"),
             Source::Cargo { krate, arguments } => format!("cargo {krate} {}", arguments.join(" ")),
             Source::CargoUnlessOnPath { krate } => format!("cargo {krate}"),
         };
@@ -243,10 +261,11 @@ mod tests {
         for tool in TOOLS {
             let text = match tool.source {
                 Source::Python { text, .. } => text,
-                Source::Npm { lock } => lock,
+                Source::Npm { lock, .. } => lock,
                 _ => continue,
             };
-            for version in tool.version.split([' ', ',']).filter(|word| word.starts_with(|c: char| c.is_ascii_digit()))
+            for version in
+                tool.version.split([' ', ',', '(', ')']).filter(|word| word.starts_with(|c: char| c.is_ascii_digit()))
             {
                 assert!(text.contains(version), "{}: {version} is not in its pins", tool.name);
             }

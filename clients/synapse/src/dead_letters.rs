@@ -1,9 +1,9 @@
 //! `synapse dead-letters`: what a service could not handle, through its admin listener.
 
-use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use reqwest::{Client, Method};
-use serde_json::Value;
+use reqwest::Method;
+
+use crate::admin::call;
 
 /// Look at what a service could not handle, and have it handled again or dropped.
 #[derive(Args)]
@@ -18,8 +18,9 @@ pub struct Arguments {
     action: Action,
 }
 
+/// What to do with dead letters.
 #[derive(Subcommand)]
-enum Action {
+pub(crate) enum Action {
     /// List them, oldest first.
     List {
         /// Where the last page ended.
@@ -58,28 +59,27 @@ enum Action {
 /// # Errors
 /// No answer, or the service's own words.
 pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let base = format!("{}/dead-letters/{}", arguments.admin.trim_end_matches('/'), arguments.service);
-    let (method, url, query) = match arguments.action {
+    act(&arguments.admin, &arguments.service, arguments.action).await
+}
+
+/// Does what was asked of `service`.
+pub(crate) async fn act(admin: &str, service: &str, action: Action) -> anyhow::Result<()> {
+    let answer = match action {
         Action::List { after, limit } => {
             let after = after.map(|after| ("after", after));
-            (Method::GET, base, Vec::from_iter([("limit", limit.to_string())].into_iter().chain(after)))
+            let query = Vec::from_iter([("limit", limit.to_string())].into_iter().chain(after));
+            call(admin, Method::GET, &["dead-letters", service], &query).await?
         }
-        Action::Show { id } => (Method::GET, format!("{base}/{id}"), Vec::new()),
+        Action::Show { id } => call(admin, Method::GET, &["dead-letters", service, &id], &[]).await?,
         Action::Redrive { letter, dry_run } => {
             let letter = letter.map(|letter| ("letter", letter));
-            let query = [("dry_run", dry_run.to_string())].into_iter().chain(letter);
-            (Method::POST, format!("{base}/redrive"), query.collect())
+            let query = Vec::from_iter([("dry_run", dry_run.to_string())].into_iter().chain(letter));
+            call(admin, Method::POST, &["dead-letters", service, "redrive"], &query).await?
         }
-        Action::Drop { id, reason } => (Method::DELETE, format!("{base}/{id}"), vec![("reason", reason)]),
+        Action::Drop { id, reason } => {
+            call(admin, Method::DELETE, &["dead-letters", service, &id], &[("reason", reason)]).await?
+        }
     };
-    let mut url = reqwest::Url::parse(&url).context("--admin: use http://host:port")?;
-    url.query_pairs_mut().extend_pairs(query);
-    let response = Client::new().request(method, url).send().await.context("the admin listener does not answer")?;
-    let (status, body) = (response.status(), response.bytes().await?);
-    let answer: Value = serde_json::from_slice(&body).context("the answer is not JSON; is this the admin listener?")?;
-    if !status.is_success() {
-        bail!("{}", answer["error"].as_str().unwrap_or("refused without a reason"));
-    }
     println!("{answer:#}");
     Ok(())
 }

@@ -1,9 +1,14 @@
 //! The command line, and the demo that `synapsed demo` and `cargo xtask fleet` run: everything through the public
 //! interfaces, as a customer would.
 
+mod admin;
 mod api;
+pub mod billing;
+pub mod conformance;
 pub mod contract;
 pub mod dead_letters;
 pub mod demo;
+pub mod tunnel;
+pub mod webhooks;
 
 pub use api::{Api, ApiError};

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use synapse::demo::{self, Reporter, Target};
-use synapse::{contract, dead_letters};
+use synapse::{billing, conformance, contract, dead_letters, tunnel, webhooks};
 
 /// Talk to a Synapse-D installation.
 #[derive(Parser)]
@@ -22,6 +22,14 @@ enum Command {
     Contract(contract::Arguments),
     /// What a service could not handle: list, show, redrive, drop.
     DeadLetters(dead_letters::Arguments),
+    /// Subscriptions, usage, plans, proofs' keys; reconcile with Stripe.
+    Billing(billing::Arguments),
+    /// Give a program on this machine a public URL.
+    Tunnel(tunnel::Arguments),
+    /// What Stripe sent: list, show, replay, dead letters.
+    Webhooks(webhooks::Arguments),
+    /// Check a running system against the client protocol.
+    Conformance(conformance::Arguments),
 }
 
 #[derive(clap::Args)]
@@ -29,6 +37,9 @@ struct DemoArguments {
     /// The gateway.
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     gateway: String,
+    /// The tunnel service, where it is not at the gateway's address.
+    #[arg(long)]
+    tunnels: Option<String>,
     /// An access token of a user who may buy.
     #[arg(long, env = "SYNAPSE_TOKEN", hide_env_values = true)]
     token: String,
@@ -57,8 +68,12 @@ fn main() -> ExitCode {
         runtime.block_on(async {
             match Arguments::parse().command {
                 Command::Demo(arguments) => Ok(run_demo(arguments).await),
+                Command::Billing(arguments) => billing::run(arguments).await,
+                Command::Tunnel(arguments) => tunnel::run(arguments).await,
+                Command::Conformance(arguments) => conformance::command(arguments).await,
                 Command::Contract(arguments) => Ok(contract::run(arguments).await),
                 Command::DeadLetters(arguments) => dead_letters::run(arguments).await.map(|()| ExitCode::SUCCESS),
+                Command::Webhooks(arguments) => webhooks::run(arguments).await.map(|()| ExitCode::SUCCESS),
             }
         })
     });
@@ -72,6 +87,7 @@ async fn run_demo(arguments: DemoArguments) -> ExitCode {
     let reporter = if arguments.json { Reporter::Quiet } else { Reporter::Timeline };
     let target = Target {
         gateway: arguments.gateway,
+        tunnels: arguments.tunnels,
         token: arguments.token,
         price_id: arguments.price,
         stripe: arguments.stripe,

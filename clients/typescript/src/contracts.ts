@@ -2,6 +2,90 @@
 //
 // Optional fields may be missing or null. An open enum (`| (string & {})`) may hold values newer than this file.
 
+/** Why a subscription was not ended. */
+export type CancelRefusal =
+  | {
+    code: "not_found";
+  }
+  | {
+    code: "not_owner";
+  }
+  | {
+    code: "illegal_transition";
+    /** The status it is in. */
+    from: Status;
+  }
+  | {
+    code: "unknown";
+  }
+  | (string & {});
+
+/** What of the catalogue changed. */
+export type CatalogueObject = "price" | "product" | "unknown" | (string & {});
+
+/** Why a plan was not changed. */
+export type ChangePlanRefusal =
+  | {
+    code: "not_found";
+  }
+  | {
+    code: "not_owner";
+  }
+  | {
+    code: "illegal_transition";
+    /** The status it is in. */
+    from: Status;
+  }
+  | {
+    /** What may be asked for. */
+    allowed: string[];
+    code: "unknown_price";
+  }
+  | {
+    code: "idempotency_mismatch";
+  }
+  | {
+    code: "payment_failed";
+    /** What the client must do. */
+    message: string;
+  }
+  | {
+    code: "unknown";
+  }
+  | (string & {});
+
+/** An open checkout page. */
+export interface Checkout {
+  /** When the page closes, Unix milliseconds; absent where Stripe did not say. */
+  expires_at_ms?: number | null;
+  /** Stripe's session id (`cs_…`). */
+  stripe_checkout_session_id: string;
+  /** The subscription that it makes; it can be read once the customer has paid. */
+  subscription_id: string;
+  /** Where to send the browser. */
+  url: string;
+}
+
+/** Why no checkout page was opened. */
+export type CheckoutRefusal =
+  | {
+    /** What may be asked for. */
+    allowed: string[];
+    code: "unknown_price";
+  }
+  | {
+    code: "invalid";
+    /** One line per violation, `field: rule`. */
+    violations: string[];
+  }
+  | {
+    code: "idempotency_mismatch";
+  }
+  | {
+    code: "unknown";
+  }
+  | (string & {});
+
 /** What a client says. */
 export type ClientFrame =
   | {
@@ -84,12 +168,24 @@ export type CreateRefusal =
     violations: string[];
   }
   | {
+    code: "invalid";
+    /** One line per violation, `field: rule`. */
+    violations: string[];
+  }
+  | {
     code: "idempotency_mismatch";
   }
   | {
     code: "payment_failed";
     /** What the client must do. */
     message: string;
+  }
+  | {
+    code: "payment_action_required";
+    /** What the client must do. */
+    payment: PaymentStep;
+    /** The subscription that waits. */
+    subscription_id: string;
   }
   | {
     code: "unknown";
@@ -226,6 +322,14 @@ export type OpenSessionRefusal =
 /** What became of a client frame. */
 export type Outcome = "accepted" | "delivered" | "queued" | "expired" | "refused";
 
+/** How a payment that waits for the customer goes on: with either of them. */
+export interface PaymentStep {
+  /** For Stripe.js: the payment intent's client secret. Give it to nobody but the customer. */
+  client_secret?: string | null;
+  /** A page of Stripe's on which the customer pays. */
+  hosted_invoice_url?: string | null;
+}
+
 /** A page of peers. */
 export interface PeerPage {
   /** Set while more may follow. */
@@ -294,6 +398,57 @@ export interface PeerView {
   /** The subscription that entitles it. */
   subscription_id: string;
 }
+
+/** Something that may be bought. */
+export interface PlanView {
+  /** What it includes. */
+  features: string[];
+  /** How long access goes on after a payment failed, milliseconds. */
+  grace_ms: number;
+  /** What it limits, by name; what is not here is not limited. */
+  limits: Record<string, number>;
+  /** Its name. */
+  name: string;
+  /** The Stripe prices it may be bought by. */
+  price_ids: string[];
+}
+
+/** What is on offer. */
+export interface Plans {
+  /** In the order of the configuration, a tenant's own first. */
+  plans: PlanView[];
+}
+
+/** How the catalogue compares with Stripe. */
+export interface PlansReport {
+  /** Whether it is about real money. */
+  livemode: boolean;
+  /** Whether everything can be sold. */
+  ok: boolean;
+  /** Every price in this mode. */
+  prices: PriceReport[];
+}
+
+/** An open portal page; Stripe closes it after a few minutes. */
+export interface Portal {
+  /** Where to send the browser. */
+  url: string;
+}
+
+/** Why no portal page was opened. */
+export type PortalRefusal =
+  | {
+    code: "no_customer";
+  }
+  | {
+    code: "invalid";
+    /** One line per violation, `field: rule`. */
+    violations: string[];
+  }
+  | {
+    code: "unknown";
+  }
+  | (string & {});
 
 /** A peer came, went or changed its status. Addressed by tenant; every gateway process takes it. */
 export interface PresenceChangedV1 {
@@ -451,6 +606,18 @@ export type PresenceSetStatusV1Reply =
     failed: Failure;
   };
 
+/** What Stripe says of one price. */
+export interface PriceReport {
+  /** The plan that is billed by it. */
+  plan: string;
+  /** The price. */
+  price_id: string;
+  /** What is wrong with it and what to do; empty when it can be sold. */
+  problems: string[];
+  /** Whose plan it is; empty for everybody's. */
+  tenants?: string[];
+}
+
 /** An error as RFC 9457 writes it (`application/problem+json`), with our extensions. */
 export interface Problem {
   /** Stable code for programs. */
@@ -504,6 +671,29 @@ export interface ProofKeys {
   /** All that may verify now. */
   keys: ProofKey[];
 }
+
+/** Why a subscription was not resumed. */
+export type ResumeRefusal =
+  | {
+    code: "not_found";
+  }
+  | {
+    code: "not_owner";
+  }
+  | {
+    code: "illegal_transition";
+    /** The status it is in. */
+    from: Status;
+  }
+  | {
+    code: "payment_failed";
+    /** What the client must do. */
+    message: string;
+  }
+  | {
+    code: "unknown";
+  }
+  | (string & {});
 
 /** Why a signal was not passed on. */
 export type SendRefusal =
@@ -698,6 +888,121 @@ export interface SignalingSessionOpenedV1 {
 /** Stripe's subscription statuses. A status we don't know is kept as text elsewhere and fails closed. */
 export type Status = "incomplete" | "incomplete_expired" | "trialing" | "active" | "past_due" | "unpaid" | "paused" | "canceled" | "unknown" | (string & {});
 
+/** End a subscription, now or with its paid period. Ending what has ended changes nothing. */
+export interface SubscriptionCancelV1 {
+  /** With the paid period rather than now. */
+  at_period_end: boolean;
+  /** Whether they may change those of others in their tenant. */
+  is_admin?: boolean;
+  /** Which subscription. */
+  subscription_id: string;
+  /** Who asks. */
+  user_id: string;
+}
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type SubscriptionCancelV1Reply =
+  | {
+    ok: SubscriptionView;
+  }
+  | {
+    refused: CancelRefusal;
+  }
+  | {
+    failed: Failure;
+  };
+
+/** Bill a subscription by another price. The same idempotency key of the same user changes it once. */
+export interface SubscriptionChangePlanV1 {
+  /** The caller's Idempotency-Key. */
+  idempotency_key: string;
+  /** Whether they may change those of others in their tenant. */
+  is_admin?: boolean;
+  /** A Stripe price on the allow-list. */
+  price_id: string;
+  /** Which subscription. */
+  subscription_id: string;
+  /** Who asks. */
+  user_id: string;
+}
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type SubscriptionChangePlanV1Reply =
+  | {
+    ok: SubscriptionView;
+  }
+  | {
+    refused: ChangePlanRefusal;
+  }
+  | {
+    failed: Failure;
+  };
+
+/** Compare every price of the catalogue with Stripe's. */
+export type SubscriptionCheckPlansV1 = Record<string, never>;
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type SubscriptionCheckPlansV1Reply =
+  | {
+    ok: PlansReport;
+  }
+  | {
+    refused: NeverRefused;
+  }
+  | {
+    failed: Failure;
+  };
+
+/** Open a checkout page on which a user buys a subscription. The same idempotency key of the same user gives the same page. */
+export interface SubscriptionCreateCheckoutV1 {
+  /** Where it goes when the customer turns back; on the list of return URLs. */
+  cancel_url: string;
+  /** The customer's e-mail address, for Stripe's receipts. */
+  email?: string | null;
+  /** The caller's Idempotency-Key. */
+  idempotency_key: string;
+  /** As in `subscription.create.v1`. */
+  metadata?: Record<string, string>;
+  /** A Stripe price on the allow-list. */
+  price_id: string;
+  /** Where the browser goes when it is paid; on the list of return URLs. */
+  success_url: string;
+  /** Who buys. */
+  user_id: string;
+}
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type SubscriptionCreateCheckoutV1Reply =
+  | {
+    ok: Checkout;
+  }
+  | {
+    refused: CheckoutRefusal;
+  }
+  | {
+    failed: Failure;
+  };
+
+/** Open the page on which a user manages payment methods, invoices and subscriptions. */
+export interface SubscriptionCreatePortalV1 {
+  /** Where the browser goes afterwards; on the list of return URLs. */
+  return_url: string;
+  /** Whose. */
+  user_id: string;
+}
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type SubscriptionCreatePortalV1Reply =
+  | {
+    ok: Portal;
+  }
+  | {
+    refused: PortalRefusal;
+  }
+  | {
+    failed: Failure;
+  };
+
 /** Create a subscription; the same idempotency key of the same user gives the same one. */
 export interface SubscriptionCreateV1 {
   /** The customer's e-mail address, for Stripe's receipts. */
@@ -756,6 +1061,21 @@ export type SubscriptionGetV1Reply =
     failed: Failure;
   };
 
+/** Tell what a tenant's users may buy. */
+export type SubscriptionListPlansV1 = Record<string, never>;
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type SubscriptionListPlansV1Reply =
+  | {
+    ok: Plans;
+  }
+  | {
+    refused: NeverRefused;
+  }
+  | {
+    failed: Failure;
+  };
+
 /** Tell every key that proofs may be signed with now: what a verifier that starts late needs. */
 export type SubscriptionListProofKeysV1 = Record<string, never>;
 
@@ -770,6 +1090,50 @@ export type SubscriptionListProofKeysV1Reply =
   | {
     failed: Failure;
   };
+
+/** Why nothing was listed. */
+export type SubscriptionListRefusal =
+  | {
+    code: "invalid_page";
+    /** Which field and rule. */
+    message: string;
+  }
+  | {
+    code: "unknown";
+  }
+  | (string & {});
+
+/** Tell a user's subscriptions, or a whole tenant's; oldest first. */
+export interface SubscriptionListV1 {
+  /** Where the last page ended. */
+  after?: string | null;
+  /** Subscriptions a page, 1 to 100. */
+  limit: number;
+  /** Only those in this status. */
+  status?: Status | null;
+  /** Whose; absent for the whole tenant's, which is for administrators. */
+  user_id?: string | null;
+}
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type SubscriptionListV1Reply =
+  | {
+    ok: SubscriptionPage;
+  }
+  | {
+    refused: SubscriptionListRefusal;
+  }
+  | {
+    failed: Failure;
+  };
+
+/** A page of subscriptions. */
+export interface SubscriptionPage {
+  /** Set while more may follow. */
+  next?: string | null;
+  /** As we last saw them at Stripe. A page may be short of the limit, or empty, and not be the last. */
+  subscriptions: SubscriptionView[];
+}
 
 /** A public key for proofs, told before anything is signed with it. */
 export interface SubscriptionProofKeyPublishedV1 {
@@ -788,6 +1152,28 @@ export interface SubscriptionProofRevokedV1 {
   /** When the last of them has expired anyway, Unix milliseconds; the record may be dropped then. */
   until_ms: number;
 }
+
+/** Take back a cancellation that has not happened yet, or wake up a paused subscription. Resuming what runs changes nothing. */
+export interface SubscriptionResumeV1 {
+  /** Whether they may change those of others in their tenant. */
+  is_admin?: boolean;
+  /** Which subscription. */
+  subscription_id: string;
+  /** Who asks. */
+  user_id: string;
+}
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type SubscriptionResumeV1Reply =
+  | {
+    ok: SubscriptionView;
+  }
+  | {
+    refused: ResumeRefusal;
+  }
+  | {
+    failed: Failure;
+  };
 
 /** A subscription's status changed. Superseded by v2, which says what it was before and whether it entitles. */
 export interface SubscriptionStatusChangedV1 {
@@ -813,6 +1199,8 @@ export interface SubscriptionStatusChangedV2 {
 
 /** Somebody asked for a status change that the machine does not allow. */
 export interface SubscriptionTransitionRejectedV1 {
+  /** What was asked: `change_plan`, `cancel`, `resume`; absent for a webhook. */
+  asked?: string | null;
   /** Where it stands. */
   from: Status;
   /** Who asked: `api` or `webhook`. */
@@ -821,6 +1209,8 @@ export interface SubscriptionTransitionRejectedV1 {
   subscription_id: string;
   /** Where it should have gone. */
   to: Status;
+  /** Which user asked; absent for a webhook. */
+  user_id?: string | null;
 }
 
 /** Prove to others that a peer may connect under this subscription. */
@@ -847,10 +1237,14 @@ export type SubscriptionVerifyV1Reply =
 
 /** A subscription as its owner tells it. */
 export interface SubscriptionView {
+  /** Whether it ends with its paid period; absent from services older than this field. */
+  cancel_at_period_end?: boolean | null;
   /** End of the paid period, Unix milliseconds. */
   current_period_end_ms?: number | null;
   /** Caller's metadata. */
   metadata?: Record<string, string>;
+  /** What is to be done so that its first payment goes through; only in the answer to its creation. */
+  payment?: PaymentStep | null;
   /** The plan's name. */
   plan: string;
   /** The Stripe price it is billed by. */
@@ -897,6 +1291,134 @@ export interface Violation {
   message: string;
 }
 
+/** Stripe announced that a price or a product was made, changed or deleted (`price.*`, `product.*`). It belongs to no customer of ours: the envelope's tenant is `platform`. A hint: fetch the object. */
+export interface WebhookStripeCatalogueChangedV1 {
+  /** The API version the event was rendered with; absent where Stripe left it out. */
+  api_version?: string | null;
+  /** When Stripe created the event, Unix seconds. One-second resolution: it orders nothing. */
+  created_s: number;
+  /** Whether it is gone. */
+  deleted: boolean;
+  /** Whether it is real money. A reader whose key is of the other mode ignores the fact. */
+  livemode: boolean;
+  /** A price or a product. */
+  object: CatalogueObject;
+  /** The connected account it happened in (`acct_…`); absent for the platform's own. */
+  stripe_account?: string | null;
+  /** Stripe's event id (`evt_…`). */
+  stripe_event_id: string;
+  /** Stripe's event type, e.g. `invoice.payment_failed`. */
+  stripe_event_type: string;
+  /** Its id (`price_…`, `prod_…`). */
+  stripe_object_id: string;
+  /** The product of a price. */
+  stripe_product_id?: string | null;
+}
+
+/** Stripe announced what became of a checkout session that we opened: `checkout.session.completed`, `.async_payment_succeeded`, `.async_payment_failed`, `.expired`. A hint: fetch the session or the subscription. */
+export interface WebhookStripeCheckoutChangedV1 {
+  /** The API version the event was rendered with; absent where Stripe left it out. */
+  api_version?: string | null;
+  /** When Stripe created the event, Unix seconds. One-second resolution: it orders nothing. */
+  created_s: number;
+  /** Its payment status as the payload carried it (`paid`, `unpaid`, `no_payment_required`). */
+  hinted_payment_status?: string | null;
+  /** The session's status as the payload carried it (`open`, `complete`, `expired`). */
+  hinted_status?: string | null;
+  /** Whether it is real money. A reader whose key is of the other mode ignores the fact. */
+  livemode: boolean;
+  /** The session's metadata. */
+  metadata?: Record<string, string>;
+  /** The connected account it happened in (`acct_…`); absent for the platform's own. */
+  stripe_account?: string | null;
+  /** Stripe's session id (`cs_…`). */
+  stripe_checkout_session_id: string;
+  /** Stripe's customer id (`cus_…`), once there is one. */
+  stripe_customer_id?: string | null;
+  /** Stripe's event id (`evt_…`). */
+  stripe_event_id: string;
+  /** Stripe's event type, e.g. `invoice.payment_failed`. */
+  stripe_event_type: string;
+  /** The subscription it made (`sub_…`), once there is one. */
+  stripe_subscription_id?: string | null;
+  /** Our id of the subscription it was opened for, from the session's metadata (`synapse_subscription`). */
+  subscription_id: string;
+}
+
+/** Stripe announced that a customer was made, changed or deleted (`customer.created`, `.updated`, `.deleted`). The tenant is the one that the customer's metadata (`synapse_tenant`) or an earlier subscription of it names; a customer that is nobody's is not announced. A hint: look the customer up by its id before acting for the tenant. */
+export interface WebhookStripeCustomerChangedV1 {
+  /** The API version the event was rendered with; absent where Stripe left it out. */
+  api_version?: string | null;
+  /** When Stripe created the event, Unix seconds. One-second resolution: it orders nothing. */
+  created_s: number;
+  /** Whether it is gone; Stripe cancels its subscriptions then. */
+  deleted: boolean;
+  /** Whether it is real money. A reader whose key is of the other mode ignores the fact. */
+  livemode: boolean;
+  /** The customer's metadata. */
+  metadata?: Record<string, string>;
+  /** The connected account it happened in (`acct_…`); absent for the platform's own. */
+  stripe_account?: string | null;
+  /** Stripe's customer id (`cus_…`). */
+  stripe_customer_id: string;
+  /** Stripe's event id (`evt_…`). */
+  stripe_event_id: string;
+  /** Stripe's event type, e.g. `invoice.payment_failed`. */
+  stripe_event_type: string;
+}
+
+/** Stripe announced what a customer is entitled to (`entitlements.active_entitlement_summary.updated`). The tenant is the one that an earlier subscription of the customer names. A hint: fetch the customer's active entitlements. */
+export interface WebhookStripeEntitlementsChangedV1 {
+  /** The API version the event was rendered with; absent where Stripe left it out. */
+  api_version?: string | null;
+  /** When Stripe created the event, Unix seconds. One-second resolution: it orders nothing. */
+  created_s: number;
+  /** Lookup keys of the features in the payload, at most 100; Stripe cuts long lists short. */
+  hinted_features: string[];
+  /** Whether it is real money. A reader whose key is of the other mode ignores the fact. */
+  livemode: boolean;
+  /** The connected account it happened in (`acct_…`); absent for the platform's own. */
+  stripe_account?: string | null;
+  /** Stripe's customer id (`cus_…`). */
+  stripe_customer_id: string;
+  /** Stripe's event id (`evt_…`). */
+  stripe_event_id: string;
+  /** Stripe's event type, e.g. `invoice.payment_failed`. */
+  stripe_event_type: string;
+}
+
+/** Stripe announced what became of an invoice of a subscription that we created: `invoice.paid`, `.payment_failed`, `.payment_action_required` and the other `invoice.*` types. The same event also gives a `webhook.stripe_subscription_changed.v1`. A hint: fetch the subscription or the invoice before deciding. */
+export interface WebhookStripeInvoiceChangedV1 {
+  /** The API version the event was rendered with; absent where Stripe left it out. */
+  api_version?: string | null;
+  /** How often Stripe has tried to collect it. */
+  attempt_count?: number | null;
+  /** Why Stripe made the invoice, e.g. `subscription_create`, `subscription_cycle`. */
+  billing_reason?: string | null;
+  /** When Stripe created the event, Unix seconds. One-second resolution: it orders nothing. */
+  created_s: number;
+  /** The invoice's status as the payload carried it (`draft`, `open`, `paid`, `uncollectible`, `void`). */
+  hinted_status?: string | null;
+  /** Whether it is real money. A reader whose key is of the other mode ignores the fact. */
+  livemode: boolean;
+  /** When Stripe tries next, Unix seconds; absent when it won't. */
+  next_payment_attempt_s?: number | null;
+  /** The connected account it happened in (`acct_…`); absent for the platform's own. */
+  stripe_account?: string | null;
+  /** Stripe's customer id (`cus_…`). */
+  stripe_customer_id?: string | null;
+  /** Stripe's event id (`evt_…`). */
+  stripe_event_id: string;
+  /** Stripe's event type, e.g. `invoice.payment_failed`. */
+  stripe_event_type: string;
+  /** Stripe's invoice id (`in_…`); absent for previews, which have none. */
+  stripe_invoice_id?: string | null;
+  /** Stripe's subscription id (`sub_…`). */
+  stripe_subscription_id: string;
+  /** Our id of the subscription it bills. */
+  subscription_id: string;
+}
+
 /** Stripe announced a change of a subscription that we created. A hint: fetch the object before deciding. */
 export interface WebhookStripeSubscriptionChangedV1 {
   /** The API version the event was rendered with; absent where Stripe left it out. */
@@ -907,11 +1429,13 @@ export interface WebhookStripeSubscriptionChangedV1 {
   hinted_status?: string | null;
   /** Whether it is real money. */
   livemode: boolean;
-  /** The subscription's metadata. */
+  /** The subscription's metadata; empty where the event carries no object, as thin ones. */
   metadata?: Record<string, string>;
+  /** The connected account it happened in (`acct_…`); absent for the platform's own. */
+  stripe_account?: string | null;
   /** Stripe's event id (`evt_…`). */
   stripe_event_id: string;
-  /** Stripe's event type, e.g. `customer.subscription.updated`. */
+  /** Stripe's event type, e.g. `customer.subscription.trial_will_end`. An invoice's where that made us look. */
   stripe_event_type: string;
   /** Stripe's subscription id (`sub_…`). */
   stripe_subscription_id: string;
@@ -932,6 +1456,11 @@ export interface Events {
   "subscription.status_changed.v1": SubscriptionStatusChangedV1;
   "subscription.status_changed.v2": SubscriptionStatusChangedV2;
   "subscription.transition_rejected.v1": SubscriptionTransitionRejectedV1;
+  "webhook.stripe_catalogue_changed.v1": WebhookStripeCatalogueChangedV1;
+  "webhook.stripe_checkout_changed.v1": WebhookStripeCheckoutChangedV1;
+  "webhook.stripe_customer_changed.v1": WebhookStripeCustomerChangedV1;
+  "webhook.stripe_entitlements_changed.v1": WebhookStripeEntitlementsChangedV1;
+  "webhook.stripe_invoice_changed.v1": WebhookStripeInvoiceChangedV1;
   "webhook.stripe_subscription_changed.v1": WebhookStripeSubscriptionChangedV1;
 }
 
@@ -944,9 +1473,17 @@ export interface Replies {
   "presence.set_status.v1": PresenceSetStatusV1Reply;
   "signaling.open_session.v1": SignalingOpenSessionV1Reply;
   "signaling.send.v1": SignalingSendV1Reply;
+  "subscription.cancel.v1": SubscriptionCancelV1Reply;
+  "subscription.change_plan.v1": SubscriptionChangePlanV1Reply;
+  "subscription.check_plans.v1": SubscriptionCheckPlansV1Reply;
   "subscription.create.v1": SubscriptionCreateV1Reply;
+  "subscription.create_checkout.v1": SubscriptionCreateCheckoutV1Reply;
+  "subscription.create_portal.v1": SubscriptionCreatePortalV1Reply;
   "subscription.get.v1": SubscriptionGetV1Reply;
+  "subscription.list.v1": SubscriptionListV1Reply;
+  "subscription.list_plans.v1": SubscriptionListPlansV1Reply;
   "subscription.list_proof_keys.v1": SubscriptionListProofKeysV1Reply;
+  "subscription.resume.v1": SubscriptionResumeV1Reply;
   "subscription.verify.v1": SubscriptionVerifyV1Reply;
 }
 
@@ -959,9 +1496,17 @@ export interface Requests {
   "presence.set_status.v1": PresenceSetStatusV1;
   "signaling.open_session.v1": SignalingOpenSessionV1;
   "signaling.send.v1": SignalingSendV1;
+  "subscription.cancel.v1": SubscriptionCancelV1;
+  "subscription.change_plan.v1": SubscriptionChangePlanV1;
+  "subscription.check_plans.v1": SubscriptionCheckPlansV1;
   "subscription.create.v1": SubscriptionCreateV1;
+  "subscription.create_checkout.v1": SubscriptionCreateCheckoutV1;
+  "subscription.create_portal.v1": SubscriptionCreatePortalV1;
   "subscription.get.v1": SubscriptionGetV1;
+  "subscription.list.v1": SubscriptionListV1;
+  "subscription.list_plans.v1": SubscriptionListPlansV1;
   "subscription.list_proof_keys.v1": SubscriptionListProofKeysV1;
+  "subscription.resume.v1": SubscriptionResumeV1;
   "subscription.verify.v1": SubscriptionVerifyV1;
 }
 

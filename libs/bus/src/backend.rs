@@ -23,7 +23,8 @@ pub struct Capabilities {
     pub parallel_keys: bool,
     /// The broker drops a second publish of the same id for a while.
     pub broker_dedupe: bool,
-    /// Several events are stored all together or not at all.
+    /// The broker stores several events all together or not at all: those of keys that have several waiting go so, at
+    /// full speed.
     pub atomic_batch: bool,
     /// A negative acknowledgement may ask for a delay.
     pub delayed_redelivery: bool,

@@ -1,4 +1,5 @@
-//! The WebSocket protocol `synapse.v1`: what a client and the gateway say to each other, JSON in text messages.
+//! The protocol `synapse.v1`: what a client and the gateway say to each other, as JSON in text messages, as CBOR in
+//! binary ones, or over an event stream and POST. Its rules are numbered in `docs/protocol.md`.
 //!
 //! Every client frame has an `id` of the client's choosing and gets exactly one [`ServerFrame::Outcome`].
 
@@ -10,10 +11,20 @@ use crate::events::presence::PeerStatus;
 use crate::http::Problem;
 use crate::requests::presence::PeerView;
 use crate::signals::signaling::PeerSignal;
-use crate::{ConnectionId, PeerId, SessionId};
+use crate::{ConnectionId, PeerId, SessionId, UserId};
 
-/// The subprotocol's name in `Sec-WebSocket-Protocol`.
+/// The subprotocol's name in `Sec-WebSocket-Protocol`: JSON in text messages.
 pub const SUBPROTOCOL: &str = "synapse.v1";
+/// The same protocol in its compact form: CBOR (RFC 8949) in binary messages.
+pub const SUBPROTOCOL_CBOR: &str = "synapse.v1.cbor";
+/// What a ticket begins with where it stands in `Sec-WebSocket-Protocol`.
+pub const TICKET_PREFIX: &str = "ticket.";
+/// The request header of `POST /v1/frames` that names the stream: the `stream_key` of its hello.
+pub const STREAM_HEADER: &str = "synapse-stream";
+/// Longest `message`, characters.
+pub const MAX_MESSAGE_CHARS: usize = 10_000;
+/// Longest `action`, characters of `[A-Za-z0-9_]`.
+pub const MAX_ACTION_CHARS: usize = 50;
 
 /// Close codes of the application range (RFC 6455 §7.4.2). Reconnecting helps only where a line says so.
 pub mod close {
@@ -23,6 +34,8 @@ pub mod close {
     pub const ENTITLEMENT_LOST: u16 = 4402;
     /// The proof was refused. Get a new one, then reconnect.
     pub const PROOF_REFUSED: u16 = 4403;
+    /// As many peers as the plan allows are connected. Reconnect when one has left.
+    pub const QUOTA_EXCEEDED: u16 = 4411;
     /// A newer connection of the same peer took over. Don't reconnect.
     pub const TAKEN_OVER: u16 = 4409;
     /// The client read too slowly. Reconnect.
@@ -33,6 +46,8 @@ pub mod close {
     pub const PROTOCOL_ABUSE: u16 = 4400;
     /// The token has expired. Reconnect with a new one.
     pub const TOKEN_EXPIRED: u16 = 4410;
+    /// The process has as many connections of this tenant or user as it may. Reconnect later.
+    pub const TOO_MANY: u16 = 4429;
     /// The server is restarting (registered, RFC 6455 registry). Reconnect after the hinted delay.
     pub const SERVICE_RESTART: u16 = 1012;
 }
@@ -41,15 +56,39 @@ pub mod close {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ClientFrame {
-    /// First frame: who I am.
+    /// First frame: who I am. The credential is a token or a ticket; neither where the handshake brought one.
     Auth {
         /// Names this frame.
         id: String,
         /// Access token (JWT).
-        token: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<String>,
+        /// A one-use ticket of `POST /v1/tickets` instead of the token.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ticket: Option<String>,
         /// The peer this connection speaks for.
         peer_id: PeerId,
         /// Its subscription proof.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proof: Option<String>,
+        /// Whether this client acknowledges messages; then their senders learn of it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        acks: bool,
+        /// What an earlier connection of this peer took in last.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resume: Option<Resume>,
+    },
+    /// New papers on a live connection; what is left out stays as it was.
+    Refresh {
+        /// Names this frame.
+        id: String,
+        /// Access token (JWT).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<String>,
+        /// A one-use ticket instead of the token.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ticket: Option<String>,
+        /// Subscription proof.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         proof: Option<String>,
     },
@@ -82,6 +121,110 @@ pub enum ClientFrame {
         /// What to pass on.
         signal: PeerSignal,
     },
+    /// A message to one peer.
+    Message {
+        /// Names this frame.
+        id: String,
+        /// For whom.
+        to: PeerId,
+        /// What it is.
+        #[serde(flatten)]
+        note: Note,
+    },
+    /// A message to many.
+    Broadcast {
+        /// Names this frame.
+        id: String,
+        /// For whom.
+        #[serde(flatten)]
+        scope: Scope,
+        /// What it is.
+        #[serde(flatten)]
+        note: Note,
+    },
+    /// Come into a room or leave it.
+    Room {
+        /// Names this frame.
+        id: String,
+        /// Which of the two.
+        action: RoomAction,
+        /// Which room: 1 to 100 characters of `[A-Za-z0-9_-]`.
+        room: String,
+    },
+    /// Everything up to this offset was taken in.
+    Ack {
+        /// Names this frame.
+        id: String,
+        /// The last frame's offset.
+        offset: u64,
+    },
+}
+
+impl ClientFrame {
+    /// The frame's own name.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Auth { id, .. }
+            | Self::Refresh { id, .. }
+            | Self::Ping { id }
+            | Self::Presence { id, .. }
+            | Self::Session { id, .. }
+            | Self::Signal { id, .. }
+            | Self::Message { id, .. }
+            | Self::Broadcast { id, .. }
+            | Self::Room { id, .. }
+            | Self::Ack { id, .. } => id,
+        }
+    }
+}
+
+/// What a message says, to one or to many.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Note {
+    /// What the receiver is to make of it: 1 to 50 characters of `[A-Za-z0-9_]`.
+    pub action: String,
+    /// 1 to 10,000 characters.
+    pub message: String,
+    /// The session it belongs to, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<SessionId>,
+}
+
+/// Whom a broadcast is for. The sender itself gets none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "scope", rename_all = "snake_case")]
+pub enum Scope {
+    /// Every peer of the tenant.
+    Tenant,
+    /// Every peer of a user.
+    User {
+        /// Which user.
+        user_id: UserId,
+    },
+    /// Everybody in a room that the sender is in.
+    Room {
+        /// Which room.
+        room: String,
+    },
+}
+
+/// Into a room or out of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RoomAction {
+    /// In.
+    Join,
+    /// Out.
+    Leave,
+}
+
+/// The last pushed frame that a client took in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Resume {
+    /// The epoch that the auth frame's result named.
+    pub epoch: String,
+    /// The offset of the last frame taken in; 0 for none.
+    pub offset: u64,
 }
 
 /// What a client wants of presence.
@@ -99,9 +242,13 @@ pub enum PresenceAction {
         /// `online` or `away`.
         status: PeerStatus,
     },
+    /// Tell me who comes and goes; a connection begins so.
+    Subscribe,
+    /// Don't.
+    Unsubscribe,
 }
 
-/// What the gateway says.
+/// What the gateway says. Frames with an `offset` are numbered, kept for a while and told again after a resume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerFrame {
@@ -115,6 +262,11 @@ pub enum ServerFrame {
         auth_within_ms: u64,
         /// Send a frame (a ping, for want of another) at least this often, milliseconds.
         heartbeat_ms: u64,
+        /// What this gateway allows.
+        limits: HelloLimits,
+        /// Only on an event stream: the secret that names it in `POST /v1/frames`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stream_key: Option<String>,
     },
     /// What became of a client frame.
     Outcome {
@@ -132,11 +284,15 @@ pub enum ServerFrame {
     },
     /// A peer of the tenant came, went or changed.
     Presence {
+        /// Its number in the epoch.
+        offset: u64,
         /// The peer as it is now.
         peer: PeerView,
     },
     /// A signal from the other peer of a session.
     Signal {
+        /// Its number in the epoch.
+        offset: u64,
         /// Which session.
         session_id: SessionId,
         /// From whom.
@@ -145,6 +301,19 @@ pub enum ServerFrame {
         polite: bool,
         /// What it says.
         signal: PeerSignal,
+    },
+    /// A message from another peer.
+    Message {
+        /// Its number in the epoch.
+        offset: u64,
+        /// From whom; the gateway's word, never the sender's.
+        from: PeerId,
+        /// Set on broadcasts: whom it was for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        broadcast: Option<Scope>,
+        /// What it says.
+        #[serde(flatten)]
+        note: Note,
     },
     /// The gateway is about to close the connection with this code.
     Closing {
@@ -158,17 +327,81 @@ pub enum ServerFrame {
     },
 }
 
+impl ServerFrame {
+    /// The number of a numbered frame.
+    pub fn offset(&self) -> Option<u64> {
+        match self {
+            Self::Presence { offset, .. } | Self::Signal { offset, .. } | Self::Message { offset, .. } => Some(*offset),
+            Self::Hello { .. } | Self::Outcome { .. } | Self::Closing { .. } => None,
+        }
+    }
+
+    /// The same frame with this number; a frame without one stays as it is.
+    #[must_use]
+    pub fn numbered(mut self, number: u64) -> Self {
+        if let Self::Presence { offset, .. } | Self::Signal { offset, .. } | Self::Message { offset, .. } = &mut self {
+            *offset = number;
+        }
+        self
+    }
+}
+
+/// What a gateway allows, so that clients need not guess.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HelloLimits {
+    /// Largest message, bytes.
+    pub frame_bytes: usize,
+    /// Malformed frames in a row, after which the connection is closed with 4400.
+    pub bad_frames: u32,
+    /// Messages and broadcasts without an outcome; more are refused with `rate_limited`.
+    pub pending_messages: usize,
+    /// Rooms that a connection may be in.
+    pub rooms: usize,
+    /// How long a message waits for its receiver's ack, milliseconds.
+    pub ack_within_ms: u64,
+    /// Most pushed frames kept for a resume.
+    pub history_frames: usize,
+    /// How long they are kept, milliseconds.
+    pub history_ttl_ms: u64,
+}
+
+/// What the auth frame's outcome carries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AuthResult {
+    /// The peer.
+    pub peer_id: PeerId,
+    /// Which of its connections this is.
+    pub generation: u64,
+    /// Names the numbering of pushed frames on this connection. Another one than before: keep the new one.
+    pub epoch: String,
+    /// The number after which this connection's frames begin.
+    pub offset: u64,
+    /// What became of the resume; absent when none was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Resumed>,
+}
+
+/// What became of a resume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Resumed {
+    /// Every missed frame follows, and nothing twice.
+    Recovered,
+    /// Some may be lost: ask again for what matters. Rooms are left.
+    Gap,
+}
+
 /// What became of a client frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Done.
     Accepted,
-    /// Handed to the other peer's gateway.
+    /// Handed to the other peer's connection, and acknowledged where that peer acknowledges.
     Delivered,
     /// Kept for later.
     Queued,
-    /// Too late.
+    /// Handed on, but not acknowledged in time.
     Expired,
     /// A rule says no; see the problem.
     Refused,

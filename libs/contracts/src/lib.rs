@@ -17,10 +17,12 @@ pub mod frames;
 pub mod http;
 mod ids;
 mod kind;
+pub mod plans;
 pub mod reads;
 pub mod requests;
 pub mod signals;
 pub mod topology;
+pub mod tunnels;
 
 pub use answer::{Answer, Failure};
 pub use catalogue::{Aggregate, Class, Entry, catalogue};

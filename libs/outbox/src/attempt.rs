@@ -236,9 +236,11 @@ impl Worker {
     /// Effects, facts, record, watermark and the key's gate in one transaction.
     async fn commit(&self, task: &mut Task<'_>, unit: Unit, mark: Option<Action>) -> Result<Turn, StoreError> {
         let result = format!("{} writes, {} facts", unit.actions.len(), unit.facts.len());
-        let prepared = match self.core.prepare(unit) {
+        let prepared = match self.core.prepare(unit).await {
             Ok(prepared) => prepared,
-            Err(error) => return self.fail(task, error.into()).await,
+            Err(error) if error.kind() == StoreErrorKind::Invalid => return self.fail(task, error.into()).await,
+            // The store is in trouble.
+            Err(error) => return Err(error),
         };
         let own = prepared.actions.len();
         let record = task.entry.record(State::Done, task.entry.attempts(), result);

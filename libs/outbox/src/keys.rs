@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | outbox row | `outbox#<shard>` | `<key>#<sequence:020>#<kind>` | |
 //! | relay's lease | `outbox-lease#<shard>` | `lease` | |
+//! | number of shards | `outbox-layout` | `layout` | |
 //! | inbox record | `inbox#<source>#<event id>` | `<service>` | |
 //! | watermark | `watermark#<source>#<key>` | `<service>` | |
 //! | parked marker | `parked#<source>#<key>` | `marker` | `parked` / `<source>#<key>` |
@@ -46,12 +47,9 @@ pub(crate) fn digest(text: &str) -> String {
 
 /// Lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string can't fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    digits.map(char::from).collect()
 }
 
 /// The shard of an ordering key: FNV-1a (64 bit), which never changes between versions of the compiler.
@@ -83,6 +81,10 @@ pub(crate) fn after_key(escaped: &str) -> String {
 
 pub(crate) fn lease(shard: u32) -> Key {
     Key::new(format!("outbox-lease#{shard}"), "lease")
+}
+
+pub(crate) fn layout() -> Key {
+    Key::new("outbox-layout", "layout")
 }
 
 pub(crate) fn inbox(service: &str, envelope: &Envelope) -> Key {
@@ -127,6 +129,12 @@ mod tests {
         let row = row(4, "acme/peer/a#b", 7, "presence.peer_went_online.v1");
         assert_eq!(row.sort, "acme/peer/a%23b#00000000000000000007#presence.peer_went_online.v1");
         assert_eq!(key_of_row(&row.sort), "acme/peer/a%23b");
+    }
+
+    #[test]
+    fn digests_are_hexadecimal() {
+        assert_eq!(hex(&[0x00, 0x0f, 0xa0, 0xff]), "000fa0ff");
+        assert!(digest("").starts_with("e3b0c44298fc1c14"), "SHA-256 of nothing (FIPS 180-4)");
     }
 
     #[test]

@@ -2,19 +2,22 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::Envelope;
+use bus::{Envelope, Trail};
+
+use crate::layout::SHARDS_MAX;
 
 /// How an [`crate::Outbox`] relays. `Options::default()` fits a service of a few thousand events a second.
 #[derive(Clone)]
 pub struct Options {
-    /// Partitions of the outbox; each is relayed on its own. 1 to 64. Default 4. Drain the outbox (`pending() == 0`)
-    /// before changing it: the shard of a key follows from it, and nobody reads shards beyond it.
-    pub shards: u32,
+    /// Partitions of a new table's outbox, 1 to 64; each is relayed on its own. A table keeps the number of its first
+    /// use: another one is ignored and logged. Default: 1 on SQLite, whose file belongs to one process, else 4.
+    pub shards: Option<u32>,
     /// Rows read at once, 1 to 1,000. Default 512.
     pub page: u32,
     /// Rows of a shard that are published and not yet settled, at most. Default 2,048.
     pub in_flight: usize,
-    /// Rows of one key in that window, at most, so that a slow key leaves room for the others. Default 64.
+    /// Rows of one key in that window, at most, so that a slow key leaves room for the others; a quarter of the window
+    /// where the broker takes batches whole and so no key is slower than another. Default 64.
     pub in_flight_per_key: usize,
     /// How long a shard's lease lasts; another process takes over a dead one's shard after it. Default 5 s.
     pub lease: Duration,
@@ -29,6 +32,9 @@ pub struct Options {
     /// running ones of one name would take them from each other (safe but slow). Default: `local` on SQLite, whose file
     /// belongs to one process, else a random name.
     pub owner: Option<String>,
+    /// Makes the span of a publish that holds facts of sampled traces; it lasts until the broker has answered for all of
+    /// them. Default `None`: no span.
+    pub make_publish_span: Option<fn(&Publishing<'_>) -> tracing::Span>,
     /// Called at each [`Step`], for crash tests that must stop a process there. `None` in production.
     pub on_step: Option<Arc<dyn Fn(Step) + Send + Sync>>,
 }
@@ -36,7 +42,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            shards: 4,
+            shards: None,
             page: 512,
             in_flight: 2_048,
             in_flight_per_key: 64,
@@ -45,6 +51,7 @@ impl Default for Options {
             retry: (Duration::from_millis(100), Duration::from_secs(5)),
             drain: Duration::from_secs(2),
             owner: None,
+            make_publish_span: None,
             on_step: None,
         }
     }
@@ -53,7 +60,7 @@ impl Default for Options {
 impl Options {
     /// The same with every number inside its limits.
     pub(crate) fn bounded(mut self) -> Self {
-        self.shards = self.shards.clamp(1, 64);
+        self.shards = self.shards.map(|shards| shards.clamp(1, SHARDS_MAX));
         self.page = self.page.clamp(1, 1_000);
         self.in_flight = self.in_flight.clamp(1, 100_000);
         self.in_flight_per_key = self.in_flight_per_key.clamp(1, self.in_flight);
@@ -69,6 +76,17 @@ impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options").field("shards", &self.shards).field("owner", &self.owner).finish_non_exhaustive()
     }
+}
+
+/// Facts that go to the broker together.
+#[derive(Clone, Copy, Debug)]
+pub struct Publishing<'a> {
+    /// The bus: `nats`, `sqs` or `embedded`.
+    pub bus: &'static str,
+    /// How many there are.
+    pub facts: usize,
+    /// Where the sampled ones among them come from: each trace's place once, at least one and at most 128.
+    pub traces: &'a [&'a Trail],
 }
 
 /// A point where a process may die; crash tests kill it there and then look whether every effect happened once.

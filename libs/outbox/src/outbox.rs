@@ -1,16 +1,19 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use bus::{Bus, BusError, Envelope};
 use bytes::Bytes;
 use clock::{Clock, Entropy};
 use contracts::EventId;
 use store::{Action, Condition, Item, Query, Store, StoreError, StoreErrorKind, limits};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::dead::DeadLetters;
+use crate::layout::{self, SHARDS_MAX};
 use crate::relay::Shard;
+use crate::retry::full_jitter;
 use crate::stored::StoredEnvelope;
 use crate::{Options, Step, Unit, keys};
 
@@ -33,7 +36,9 @@ pub(crate) struct Core {
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
     pub(crate) options: Options,
-    /// One per shard.
+    /// The table's number of shards, once somebody asked.
+    layout: OnceCell<u32>,
+    /// One per shard, of which there may be as many.
     pub(crate) wakes: Vec<Notify>,
     /// Some key was marked for redriving.
     pub(crate) redrive: Notify,
@@ -65,10 +70,9 @@ impl Outbox {
             "sqlite" => "local".to_owned(),
             _ => entropy.uuid_v7(clock.now_ms()).to_string(),
         });
-        let wakes = (0..options.shards).map(|_| Notify::new()).collect();
-        let service = service.to_owned();
-        let redrive = Notify::new();
-        Self { core: Arc::new(Core { service, owner, store, bus, clock, entropy, options, wakes, redrive }) }
+        let wakes = (0..SHARDS_MAX).map(|_| Notify::new()).collect();
+        let (service, layout, redrive) = (service.to_owned(), OnceCell::new(), Notify::new());
+        Self { core: Arc::new(Core { service, owner, store, bus, clock, entropy, options, layout, wakes, redrive }) }
     }
 
     /// The service's own table.
@@ -84,7 +88,7 @@ impl Outbox {
     /// fresh state and decide anew. `Invalid` for facts too large or with too long a key, and for more than 100 writes
     /// and facts together.
     pub async fn commit(&self, unit: Unit) -> Result<(), StoreError> {
-        let prepared = self.core.prepare(unit)?;
+        let prepared = self.core.prepare(unit).await?;
         if prepared.actions.is_empty() {
             return Ok(());
         }
@@ -93,8 +97,9 @@ impl Outbox {
 
     /// Relays until stopped. What is in flight then gets [`Options::drain`] to settle.
     pub async fn run_relay(&self, stop: CancellationToken) {
+        let Some(numbers) = self.core.shards_until(&stop).await else { return };
         let mut shards = JoinSet::new();
-        for number in 0..self.core.options.shards {
+        for number in 0..numbers {
             let (core, stop) = (Arc::clone(&self.core), stop.clone());
             shards.spawn(async move { Shard::new(core, number).run(&stop).await });
         }
@@ -111,7 +116,7 @@ impl Outbox {
     /// # Errors
     /// The first trouble met; the other rows were still tried.
     pub async fn relay_once(&self) -> Result<usize, RelayError> {
-        let shards = (0..self.core.options.shards).map(|number| {
+        let shards = (0..self.core.shards().await?).map(|number| {
             let mut shard = Shard::new(Arc::clone(&self.core), number);
             async move { shard.drain().await }
         });
@@ -132,7 +137,7 @@ impl Outbox {
     /// The store's.
     pub async fn pending(&self) -> Result<u64, StoreError> {
         let mut rows = 0;
-        for shard in 0..self.core.options.shards {
+        for shard in 0..self.core.shards().await? {
             let mut query = Query::all(keys::outbox(shard), limits::PAGE_ITEMS_MAX);
             loop {
                 let page = self.core.store.query(&query).await?;
@@ -159,13 +164,44 @@ impl Core {
         }
     }
 
-    pub(crate) fn prepare(&self, unit: Unit) -> Result<Prepared, StoreError> {
+    /// The table's number of shards.
+    pub(crate) async fn shards(&self) -> Result<u32, StoreError> {
+        let find = || {
+            let wanted = self.options.shards.unwrap_or_else(|| layout::default_shards(&self.store));
+            layout::shards(&self.store, wanted, &self.service)
+        };
+        self.layout.get_or_try_init(find).await.copied()
+    }
+
+    /// The same, waiting until the store says it; `None` when stopped before.
+    async fn shards_until(&self, stop: &CancellationToken) -> Option<u32> {
+        for failures in 1.. {
+            match self.shards().await {
+                Ok(shards) => return Some(shards),
+                Err(error) => tracing::warn!(service = self.service, %error, "the outbox can't be read; tried again"),
+            }
+            let (initial, max) = self.options.retry;
+            let wait = Duration::from_millis(full_jitter(initial, max, failures, &self.entropy));
+            tokio::select! {
+                () = stop.cancelled() => return None,
+                () = self.clock.sleep(wait) => {}
+            }
+        }
+        None
+    }
+
+    /// The actions of a unit: its own, in their order, and behind them its facts.
+    pub(crate) async fn prepare(&self, unit: Unit) -> Result<Prepared, StoreError> {
         let Unit { mut actions, facts } = unit;
+        if facts.is_empty() {
+            return Ok(Prepared { actions, shards: Vec::new() });
+        }
+        let of = self.shards().await?;
         let mut shards = Vec::new();
         let now_ms = self.clock.now_ms();
         for fact in facts {
             let key = format!("{}/{}", fact.tenant, fact.aggregate);
-            let row = keys::row(self.options.shards, &key, fact.sequence, fact.kind);
+            let row = keys::row(of, &key, fact.sequence, fact.kind);
             if keys::key_of_row(&row.sort).len() > keys::KEY_BYTES_MAX {
                 return Err(invalid(format!(
                     "{}.key: longer than {} bytes; shorten it",
@@ -181,7 +217,7 @@ impl Core {
                 )));
             }
             let envelope = Envelope {
-                id: self.event_id(now_ms),
+                id: fact.id.unwrap_or_else(|| self.event_id(now_ms)),
                 source: format!("/synapse/{}", self.service),
                 kind: fact.kind.to_owned(),
                 tenant: fact.tenant,
@@ -192,7 +228,7 @@ impl Core {
                 expires_at_ms: None,
                 data: Bytes::from(fact.data),
             };
-            let shard = keys::shard(&envelope.key, self.options.shards);
+            let shard = keys::shard(&envelope.key, of);
             if !shards.contains(&shard) {
                 shards.push(shard);
             }

@@ -9,6 +9,7 @@
 mod delete;
 mod flight;
 mod pause;
+mod publishing;
 mod scan;
 
 use std::collections::{HashMap, HashSet};
@@ -55,6 +56,8 @@ pub(crate) struct Shard {
     settled: Vec<Row>,
     deleting: FuturesUnordered<BoxFuture<'static, Deleted>>,
     deletes_max: usize,
+    /// Rows of one key in the air, at most.
+    per_key_max: usize,
     /// Keys that wait after a failure.
     rests: HashMap<RowKey, Rest>,
     /// The whole shard waits after a failure, or for another's lease.
@@ -81,6 +84,9 @@ impl Shard {
         );
         // SQLite joins deletes into one durable commit; elsewhere deletes that check one lease item contend for it.
         let deletes_max = if core.store.backend_name() == "sqlite" { 8 } else { 1 };
+        // A broker that takes batches whole confirms one key like another: none of them can be the slow one.
+        let share = if core.bus.capabilities().atomic_batch { core.options.in_flight / 4 } else { 0 };
+        let per_key_max = core.options.in_flight_per_key.max(share);
         Self {
             number,
             lease: Arc::new(Mutex::new(lease)),
@@ -96,6 +102,7 @@ impl Shard {
             settled: Vec::new(),
             deleting: FuturesUnordered::new(),
             deletes_max,
+            per_key_max,
             rests: HashMap::new(),
             pause: Rest::default(),
             next_sweep_ms: core.clock.now_ms().saturating_add(millis(core.options.sweep_interval)),
@@ -190,7 +197,10 @@ impl Shard {
         match read {
             Ok(Read::Page(token, page)) => {
                 self.token = token;
-                self.pause = Rest::default();
+                // Reading may well work while publishing or deleting does not: only rows that went end a wait.
+                if page.items.is_empty() {
+                    self.pause = Rest::default();
+                }
                 self.publish(page, &landed);
             }
             // Looked at again by a sweep or when somebody commits here.
@@ -215,7 +225,7 @@ impl Shard {
         let busy = |key: &str| {
             flights.contains_key(key) || landed.contains(key) || rests.get(key).is_some_and(|rest| rest.until_ms > 0)
         };
-        let chosen = self.scan.choose(page, room, options.in_flight_per_key, busy);
+        let chosen = self.scan.choose(page, room, self.per_key_max, busy);
         for key in &chosen.passed_over {
             if let Some(flight) = self.flights.get_mut(key.as_str()) {
                 flight.more = true;
@@ -244,17 +254,30 @@ impl Shard {
             }
         }
         if !batch.is_empty() {
-            self.send(rows, batch);
+            self.send(rows, batch, &chosen.cut);
         }
     }
 
-    fn send(&mut self, rows: Vec<(RowKey, Item)>, batch: Vec<bus::Envelope>) {
-        let sends = self.core.bus.publisher().publish(batch);
+    fn send(&mut self, rows: Vec<(RowKey, Item)>, batch: Vec<bus::Envelope>, cut: &[String]) {
+        let span = publishing::span(&self.core, &batch);
+        let sends = span.in_scope(|| self.core.bus.publisher().publish(batch));
         debug_assert_eq!(sends.len(), rows.len(), "one future per envelope");
         for ((key, item), send) in rows.into_iter().zip(sends) {
             let index = self.flights.entry(Arc::clone(&key)).or_default().add(item.key);
             self.unsettled += 1;
-            self.sending.push(send.map(move |result| (key, index, result)).boxed());
+            let span = span.clone();
+            let sent = send.map(move |result| {
+                if result.is_err() {
+                    span.record("otel.status_code", "ERROR");
+                }
+                (key, index, result)
+            });
+            self.sending.push(sent.boxed());
+        }
+        for key in cut {
+            if let Some(flight) = self.flights.get_mut(key.as_str()) {
+                flight.more = true;
+            }
         }
         while let Some(Some(sent)) = self.sending.next().now_or_never() {
             self.on_sent(sent);
@@ -310,3 +333,7 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

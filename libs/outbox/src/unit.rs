@@ -1,5 +1,5 @@
 use bus::Trail;
-use contracts::{Fact, TenantId};
+use contracts::{EventId, Fact, TenantId};
 use store::{Action, Condition, Item, Key};
 
 /// One transaction in the making: writes of a service's own items, and the facts that follow from them.
@@ -12,6 +12,8 @@ pub struct Unit {
 /// A fact on its way into the outbox.
 #[derive(Clone, Debug)]
 pub(crate) struct Outgoing {
+    /// Its event id; a fresh one where there is none.
+    pub(crate) id: Option<EventId>,
     pub(crate) kind: &'static str,
     pub(crate) tenant: TenantId,
     pub(crate) aggregate: String,
@@ -53,7 +55,32 @@ impl Unit {
     /// Publishes a fact once the unit is committed. `sequence` counts the aggregate's facts: it must grow by one with
     /// each fact of the aggregate (twins of one fact in two versions share it).
     pub fn publish(&mut self, tenant: &TenantId, sequence: u64, trail: &Trail, fact: &impl Fact) -> &mut Self {
+        self.send(None, tenant, sequence, trail, fact)
+    }
+
+    /// [`Unit::publish`] under an event id of one's own. The same fact under the same id is dropped by whoever handled it
+    /// already; another payload under an id that was used is a conflict there.
+    pub fn publish_as(
+        &mut self,
+        id: EventId,
+        tenant: &TenantId,
+        sequence: u64,
+        trail: &Trail,
+        fact: &impl Fact,
+    ) -> &mut Self {
+        self.send(Some(id), tenant, sequence, trail, fact)
+    }
+
+    fn send(
+        &mut self,
+        id: Option<EventId>,
+        tenant: &TenantId,
+        sequence: u64,
+        trail: &Trail,
+        fact: &impl Fact,
+    ) -> &mut Self {
         self.facts.push(Outgoing {
+            id,
             kind: fact.kind(),
             tenant: tenant.clone(),
             aggregate: fact.aggregate(),

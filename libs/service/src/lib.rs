@@ -17,9 +17,11 @@ mod dead_letters;
 pub mod health;
 pub mod http;
 mod lifecycle;
+mod operator;
 mod platform;
 mod platform_config;
 mod proof_book;
+mod public;
 mod rejection;
 mod run;
 mod spans;
@@ -28,8 +30,14 @@ mod time;
 
 pub use dead_letters::DeadLetterDesk;
 pub use lifecycle::{Lifecycle, shutdown_signal};
+pub use operator::OperatorError;
 pub use platform::{Host, PROOF_AUDIENCE, PROOF_ISSUER, Platform, platform_tenant, proof_rules};
 pub use platform_config::{BusTarget, PLATFORM, PLATFORM_DEFAULTS, PlatformConfig, StoreTarget};
 pub use proof_book::{PROOF_SUBSCRIPTIONS, ProofBook};
+pub use public::{Front, Public};
 pub use rejection::{Rejection, answer, expect_reply};
 pub use run::{load, run};
+
+/// Of every program that links this crate, so of each service's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,11 +1,12 @@
 //! What a service stands on: bus, store with outbox, time, lifecycle. Built once per process ([`Host`]) and once per
 //! service in it ([`Platform`]).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
 use auth::ProofRules;
+use axum::Router;
 use bus::{Asked, Bus, EmbeddedOptions, NatsOptions, Sender, SqsOptions};
 use clock::{Clock, Entropy};
 use contracts::{NodeId, Request, TenantId};
@@ -18,7 +19,7 @@ use crate::dead_letters::DeadLetterDesk;
 use crate::health::Health;
 use crate::lifecycle::Lifecycle;
 use crate::platform_config::{BusTarget, PlatformConfig, StoreTarget};
-use crate::spans::{Traced, answer_in, consumer_span, request_span};
+use crate::spans::{Traced, answer_in, consumer_span, publish_span, request_span};
 use crate::telemetry::scrub;
 
 /// One process: what its services share.
@@ -38,6 +39,8 @@ pub struct Host {
     pub health: Health,
     /// The dead letters of its services, for operators.
     pub dead_letters: DeadLetterDesk,
+    /// What its services add to the admin listener.
+    pub(crate) desks: Desks,
     /// Whoever answers requests ends after those who may still ask while they stop.
     answering: Lifecycle,
     /// The relays end last: what others commit while stopping still goes out.
@@ -67,9 +70,26 @@ pub struct Platform {
     pub lifecycle: Lifecycle,
     /// What readiness depends on.
     pub health: Health,
+    desks: Desks,
     answering: Lifecycle,
     consume: ConsumeOptions,
     secret_refresh: Duration,
+}
+
+/// Routes that services add to the admin listener. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct Desks(Arc<Mutex<Vec<Router>>>);
+
+impl Desks {
+    fn add(&self, router: Router) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(router);
+    }
+
+    /// All of them in one.
+    pub(crate) fn router(&self) -> Router {
+        let added = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        added.into_iter().fold(Router::new(), Router::merge)
+    }
 }
 
 /// The tenant of facts that belong to no customer, such as published keys.
@@ -122,7 +142,8 @@ impl Host {
         });
         let [lifecycle, answering, relays] = std::array::from_fn(|_| Lifecycle::new(clock.clone()));
         let dead_letters = DeadLetterDesk::default();
-        Self { config, clock, entropy, bus, lifecycle, health, dead_letters, answering, relays }
+        let desks = Desks::default();
+        Self { config, clock, entropy, bus, lifecycle, health, dead_letters, desks, answering, relays }
     }
 
     /// Opens a service's own store and starts its relay.
@@ -132,7 +153,11 @@ impl Host {
     pub async fn platform(&self, service: &'static str) -> anyhow::Result<Platform> {
         let store = self.open_store(service).await?;
         let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
-        let options = outbox::Options { in_flight: self.config.relay_in_flight, ..outbox::Options::default() };
+        let options = outbox::Options {
+            in_flight: self.config.relay_in_flight,
+            make_publish_span: Some(publish_span),
+            ..outbox::Options::default()
+        };
         let outbox = Outbox::new(service, store, self.bus.clone(), clock.clone(), entropy.clone(), options);
         self.dead_letters.add(service, outbox.dead_letters());
         let (relay, stop) = (outbox.clone(), self.relays.token());
@@ -155,6 +180,7 @@ impl Host {
             outbox,
             lifecycle: self.lifecycle.clone(),
             health: self.health.clone(),
+            desks: self.desks.clone(),
             answering: self.answering.clone(),
             consume,
             secret_refresh: Duration::from_millis(self.config.secret_refresh_ms),
@@ -261,6 +287,12 @@ impl Platform {
             }
         });
         Ok(())
+    }
+
+    /// Adds routes to the process's admin listener, for operators: under a path that begins with the service's own word.
+    /// What is added after the listener has opened is not served.
+    pub fn add_admin_routes(&self, router: Router) {
+        self.desks.add(router);
     }
 
     /// Reads the files of these secrets again every `secret_refresh_ms` until the process stops. `changed` is called

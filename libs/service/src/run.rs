@@ -14,7 +14,7 @@ use crate::config::{self, ConfigErrors, Sources, Validate};
 use crate::health::admin_router;
 use crate::http::{HttpLimits, ServeOptions, Shell, serve};
 use crate::platform_config::{PLATFORM, PLATFORM_DEFAULTS, PlatformConfig};
-use crate::{Host, Platform, shutdown_signal, telemetry};
+use crate::{Host, Platform, Public, shutdown_signal, telemetry};
 
 /// One service of Synapse-D as a process of its own.
 #[derive(Parser)]
@@ -43,11 +43,12 @@ pub fn load<C: DeserializeOwned + Serialize + Validate>(name: &str, defaults: &[
 }
 
 /// Runs a service until it is asked to stop. What goes wrong before it serves is printed, and the exit code is 1.
-pub fn run<C, S, F>(name: &'static str, defaults: &'static str, start: S) -> ExitCode
+pub fn run<C, S, F, P>(name: &'static str, defaults: &'static str, start: S) -> ExitCode
 where
     C: DeserializeOwned + Serialize + Validate,
     S: FnOnce(C, Platform) -> F,
-    F: Future<Output = anyhow::Result<Router>>,
+    F: Future<Output = anyhow::Result<P>>,
+    P: Into<Public>,
 {
     let command = Arguments::parse().command.unwrap_or(Command::Serve);
     if matches!(command, Command::ConfigKeys) {
@@ -77,7 +78,7 @@ where
     ExitCode::SUCCESS
 }
 
-async fn serve_until_stopped<C, S, F>(
+async fn serve_until_stopped<C, S, F, P>(
     name: &'static str,
     config: PlatformConfig,
     service: C,
@@ -85,13 +86,14 @@ async fn serve_until_stopped<C, S, F>(
 ) -> anyhow::Result<()>
 where
     S: FnOnce(C, Platform) -> F,
-    F: Future<Output = anyhow::Result<Router>>,
+    F: Future<Output = anyhow::Result<P>>,
+    P: Into<Public>,
 {
     let (clock, entropy) = (clock::Clock::system(), clock::Entropy::system());
     let telemetry = telemetry::init(&config.common.telemetry, name, &clock)?;
     let host = Host::start(config, clock, entropy).await?;
-    let router = start(service, host.platform(name).await?).await?;
-    let public = if router.has_routes() { Some(host.serve_public(name, router).await?) } else { None };
+    let public: Public = start(service, host.platform(name).await?).await?.into();
+    let public = if public.is_empty() { None } else { Some(host.serve_public(name, public).await?) };
     let admin = host.serve_admin().await?;
     host.health.started();
     tracing::info!(service = name, public = ?public, %admin, "serving");
@@ -107,10 +109,11 @@ impl Host {
     ///
     /// # Errors
     /// When the address can't be listened at.
-    pub async fn serve_public(&self, name: &'static str, router: Router) -> anyhow::Result<SocketAddr> {
+    pub async fn serve_public(&self, name: &'static str, public: impl Into<Public>) -> anyhow::Result<SocketAddr> {
         let shell =
             Shell::new(name, self.config.common.mode, HttpLimits::default(), self.clock.clone(), self.entropy.clone());
-        self.serve_at(self.config.http_listen, "http_listen", shell.wrap(router)).await
+        let router = public.into().router(|routes| shell.wrap(routes));
+        self.serve_at(self.config.http_listen, "http_listen", router).await
     }
 
     /// Serves health, readiness and metrics, and keeps the metrics' memory bounded while nobody reads them.
@@ -125,7 +128,7 @@ impl Host {
         self.serve_at(
             self.config.common.admin.listen,
             "admin.listen",
-            admin_router(self.health.clone()).merge(self.dead_letters.router()),
+            admin_router(self.health.clone()).merge(self.dead_letters.router()).merge(self.desks.router()),
         )
         .await
     }

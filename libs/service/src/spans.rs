@@ -5,10 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bus::{Asked, Envelope, Trail};
 use contracts::Answer;
-use outbox::{Consumer, Failure, Unit};
+use outbox::{Consumer, Failure, Publishing, Unit};
 use tracing::{Instrument, Span, field};
 
-use crate::telemetry::{TraceContext, current_trace, set_parent};
+use crate::telemetry::{TraceContext, add_link, current_trace, set_parent};
 use crate::{Rejection, answer};
 
 /// A span for the handling of a request, and the request with a trail that leads to it.
@@ -56,6 +56,25 @@ pub(crate) fn consumer_span(event: &Envelope) -> Span {
     span
 }
 
+/// A span for the publishing of facts: a child of the first that is sampled, linked to where the others come from.
+pub(crate) fn publish_span(publishing: &Publishing<'_>) -> Span {
+    let span = tracing::info_span!(
+        "publish events",
+        otel.kind = "producer",
+        otel.status_code = field::Empty,
+        messaging.system = publishing.bus,
+        messaging.operation.type = "send",
+        messaging.batch.message_count = publishing.facts,
+    );
+    if let Some((first, others)) = publishing.traces.split_first() {
+        adopt(&span, first);
+        for trace in others.iter().filter_map(|trail| place_of(trail)) {
+            add_link(&span, &trace);
+        }
+    }
+    span
+}
+
 /// A consumer whose events lead to the span they are handled in, so that what follows from them hangs below it.
 pub(crate) struct Traced {
     service: &'static str,
@@ -89,10 +108,13 @@ impl Consumer for Traced {
 }
 
 fn adopt(span: &Span, trail: &Trail) {
-    let parent = trail.traceparent.as_deref();
-    if let Some(parent) = parent.and_then(|parent| TraceContext::parse(parent, trail.tracestate.as_deref())) {
+    if let Some(parent) = place_of(trail) {
         set_parent(span, &parent);
     }
+}
+
+fn place_of(trail: &Trail) -> Option<TraceContext> {
+    TraceContext::parse(trail.traceparent.as_deref()?, trail.tracestate.as_deref())
 }
 
 fn lead_to(trace: TraceContext, trail: &mut Trail) {

@@ -35,6 +35,13 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// [`StoreErrorKind::Conflict`] with the first action whose condition did not hold.
     async fn transact(&self, actions: Vec<Action>) -> Result<(), StoreError>;
+    /// The same, but a power cut soon after may undo it. A backend without such a thing does the durable one.
+    ///
+    /// # Errors
+    /// As [`Backend::transact`].
+    async fn transact_unsynced(&self, actions: Vec<Action>) -> Result<(), StoreError> {
+        self.transact(actions).await
+    }
     /// Removes up to `limit` items whose time is over and says how many went. A backend whose database does this by
     /// itself removes none.
     async fn sweep_expired(&self, _limit: u32) -> Result<u64, StoreError> {

@@ -137,7 +137,11 @@ impl Backend for Sqlite {
     }
 
     async fn transact(&self, actions: Vec<Action>) -> Result<(), StoreError> {
-        self.within(self.writer.transact(actions)).await
+        self.within(self.writer.transact(actions, true)).await
+    }
+
+    async fn transact_unsynced(&self, actions: Vec<Action>) -> Result<(), StoreError> {
+        self.within(self.writer.transact(actions, false)).await
     }
 
     async fn sweep_expired(&self, limit: u32) -> Result<u64, StoreError> {

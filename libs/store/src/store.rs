@@ -94,6 +94,17 @@ impl Store {
         self.observed("transact", actions.len(), self.backend.transact(actions)).await
     }
 
+    /// As [`Store::transact`], except that a power cut or a crash of the operating system soon after may undo it (all of
+    /// it; a crash of this process can't, and any later durable write makes it durable too). For writes that are made
+    /// again when they are found missing: on SQLite it waits for no disk.
+    ///
+    /// # Errors
+    /// As [`Store::transact`].
+    pub async fn transact_unsynced(&self, actions: Vec<Action>) -> Result<(), StoreError> {
+        limits::check_transaction(&actions)?;
+        self.observed("transact", actions.len(), self.backend.transact_unsynced(actions)).await
+    }
+
     /// [`Store::transact`] with one [`Action::Put`].
     ///
     /// # Errors

@@ -25,6 +25,31 @@ pub(crate) struct App {
     pub(crate) world: Mutex<World>,
     pub(crate) faults: Mutex<Faults>,
     pub(crate) journal: Mutex<Journal>,
+    pub(crate) rate: Mutex<Rate>,
+}
+
+/// Requests answered in the second at hand.
+#[derive(Debug)]
+pub(crate) struct Rate {
+    limit: u32,
+    second: u64,
+    answered: u32,
+}
+
+impl Rate {
+    /// Admits so many requests a second; 0 admits all.
+    pub(crate) fn new(limit: u32) -> Self {
+        Self { limit, second: 0, answered: 0 }
+    }
+
+    /// Whether one more request is answered in this second.
+    pub(crate) fn admits(&mut self, second: u64) -> bool {
+        if self.second != second {
+            (self.second, self.answered) = (second, 0);
+        }
+        self.answered = self.answered.saturating_add(1);
+        self.limit == 0 || self.answered <= self.limit
+    }
 }
 
 impl App {
@@ -34,6 +59,10 @@ impl App {
 
     pub(crate) fn faults(&self) -> MutexGuard<'_, Faults> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn rate(&self) -> MutexGuard<'_, Rate> {
+        self.rate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn journal(&self) -> MutexGuard<'_, Journal> {

@@ -21,6 +21,8 @@ pub(crate) struct Call {
     pub(crate) expand: Vec<String>,
     pub(crate) version: ApiVersion,
     pub(crate) request_id: String,
+    /// The connected account it acts on, as `Stripe-Account` or `Stripe-Context` says.
+    pub(crate) account: Option<String>,
     /// Only on POST: other methods are idempotent by themselves and ignore the header, as Stripe does.
     pub(crate) idempotency_key: Option<String>,
 }
@@ -51,14 +53,18 @@ impl Call {
             let message = format!("Idempotency keys must have 1 to {MAX_KEY_CHARS} characters.");
             return Err(ApiError::parameter(None, "Idempotency-Key", message));
         }
-        let form = header(&parts.headers, "content-type").is_none_or(|kind| {
-            kind.split(';').next().is_some_and(|kind| kind.trim() == "application/x-www-form-urlencoded")
-        });
-        if !body.is_empty() && !form {
-            let message = "Invalid request: send parameters as application/x-www-form-urlencoded.";
-            return Err(ApiError::parameter(None, "Content-Type", message));
-        }
-        let params = Params::parse(parts.uri.query().unwrap_or_default().as_bytes(), body)?;
+        let kind = header(&parts.headers, "content-type").and_then(|kind| kind.split(';').next()).map(str::trim);
+        let query = parts.uri.query().unwrap_or_default().as_bytes();
+        let params = match kind {
+            Some("application/json") if path.starts_with("/v2/") => Params::parse_json(query, body)?,
+            None | Some("application/x-www-form-urlencoded") => Params::parse(query, body)?,
+            Some(_) if body.is_empty() => Params::parse(query, body)?,
+            Some(_) => {
+                let message = "Invalid request: send parameters as application/x-www-form-urlencoded (as \
+                               application/json to /v2/).";
+                return Err(ApiError::parameter(None, "Content-Type", message));
+            }
+        };
         Ok(Self {
             method: parts.method.as_str().to_owned(),
             path: path.to_owned(),
@@ -66,6 +72,10 @@ impl Call {
             params,
             version,
             request_id,
+            account: ["stripe-account", "stripe-context"]
+                .iter()
+                .find_map(|name| header(&parts.headers, name))
+                .map(str::to_owned),
             idempotency_key: key.map(str::to_owned),
         })
     }

@@ -59,6 +59,15 @@ impl ApiError {
         Self { executed: false, ..Self::new(401, "invalid_request_error", None, message) }
     }
 
+    /// A connected account that does not exist or is not ours (403).
+    pub(crate) fn no_such_account(account: &str) -> Self {
+        let message = format!(
+            "The provided key does not have access to account '{account}' (or that account does not exist). Application \
+             access may have been revoked."
+        );
+        Self { executed: false, ..Self::new(403, "invalid_request_error", Some("account_invalid"), message) }
+    }
+
     /// A path or method nothing answers to (404).
     pub(crate) fn unknown_url(method: &str, path: &str) -> Self {
         let message = format!(
@@ -123,6 +132,11 @@ impl ApiError {
     pub(crate) fn at(mut self, param: impl Into<String>) -> Self {
         self.param = Some(param.into());
         self
+    }
+
+    /// What it says to people.
+    pub(crate) fn message(&self) -> String {
+        self.message.clone()
     }
 
     /// The response body.

@@ -14,6 +14,17 @@ pub(crate) enum FaultKind {
     Reset,
     /// An HTML page with `status`, as a proxy in between would send.
     Html,
+    /// The answer's body comes in pieces over `delay_ms`.
+    Drip,
+    /// Half of the answer's body comes, then the connection is reset.
+    Cut,
+}
+
+impl FaultKind {
+    /// Whether the request runs whatever the stage: these spoil only the way back.
+    pub(crate) fn spoils_answer(self) -> bool {
+        matches!(self, Self::Slow | Self::Drip | Self::Cut)
+    }
 }
 
 /// Whether the request took effect before it went wrong.
@@ -37,7 +48,7 @@ pub(crate) struct Fault {
     /// `error` and `html`: the HTTP status. Default 500 and 502.
     #[serde(default)]
     pub(crate) status: Option<u16>,
-    /// `timeout` and `slow`: how long. Default 60,000 and 1,000.
+    /// `timeout`, `slow` and `drip`: how long. Default 60,000, 1,000 and 1,000.
     #[serde(default)]
     pub(crate) delay_ms: Option<u64>,
     /// Adds `Retry-After`.
@@ -77,8 +88,8 @@ impl Fault {
         if !(400..=599).contains(&self.status()) {
             return Err(format!("status: {} is not in 400..=599", self.status()));
         }
-        if self.kind == FaultKind::Slow && self.stage == Stage::After {
-            return Err("stage: `slow` has no stages, the request always takes effect".to_owned());
+        if self.kind.spoils_answer() && self.stage == Stage::After {
+            return Err("stage: `slow`, `drip` and `cut` have no stages, the request always takes effect".to_owned());
         }
         if self.delay_ms() > 600_000 {
             return Err(format!("delay_ms: {} is over 600000", self.delay_ms()));
@@ -93,7 +104,7 @@ impl Fault {
 
     /// How long it holds the request.
     pub(crate) fn delay_ms(&self) -> u64 {
-        self.delay_ms.unwrap_or(if self.kind == FaultKind::Slow { 1_000 } else { 60_000 })
+        self.delay_ms.unwrap_or(if self.kind.spoils_answer() { 1_000 } else { 60_000 })
     }
 }
 

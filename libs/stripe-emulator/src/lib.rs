@@ -14,6 +14,7 @@
 // Stripe's objects are written out whole; serde_json's `json!` recurses once per token.
 #![recursion_limit = "256"]
 
+mod announce;
 mod api;
 mod app;
 mod call;
@@ -24,18 +25,23 @@ mod faults;
 mod idempotency;
 mod ids;
 mod journal;
+mod kind;
 mod listing;
 mod metadata;
 mod options;
+mod pages;
 mod params;
 mod render;
 mod resources;
 mod routes;
+mod schedule;
 mod server;
 mod socket;
+mod spoiled;
+mod time;
 mod version;
 mod world;
 
 pub use delivery::{DeliveryPlan, Order, RetryPolicy};
-pub use options::{Limits, Mode, Options, SeedPrice, SeedWebhook};
+pub use options::{AfterRetries, Dunning, Limits, Mode, Options, SeedPrice, SeedWebhook};
 pub use server::StripeEmulator;

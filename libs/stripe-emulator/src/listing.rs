@@ -1,8 +1,9 @@
 use serde_json::{Value, json};
 
 use crate::error::ApiError;
+use crate::kind::Kind;
 use crate::params::Params;
-use crate::world::{Kind, World};
+use crate::world::World;
 
 /// The parameters every list takes.
 pub(crate) const PAGING: [&str; 4] = ["limit", "starting_after", "ending_before", "created"];
@@ -50,6 +51,39 @@ pub(crate) fn page(
     }
     let data: Vec<Value> = found.into_iter().cloned().collect();
     Ok(json!({ "object": "list", "data": data, "has_more": has_more, "url": url }))
+}
+
+/// A page as the second API gives it: newest first, with the address of the next one.
+///
+/// # Errors
+/// 400 on a bad limit or page.
+pub(crate) fn v2_page(
+    world: &World,
+    kind: Kind,
+    url: &str,
+    params: &Params,
+    keep: impl Fn(&Value) -> bool,
+) -> Result<Value, ApiError> {
+    let limit = usize::try_from(params.integer_in("limit", 1..=100)?.unwrap_or(20)).unwrap_or(20);
+    let page = params.text("page")?;
+    if let Some(id) = &page {
+        world.find(kind, id).ok_or_else(|| ApiError::parameter(None, "page", "This page does not exist."))?;
+    }
+    let before = |object: &&Value| page.as_deref().is_some_and(|id| object["id"] != id);
+    let objects = world.newest_first(kind).skip_while(before).skip(usize::from(page.is_some()));
+    let mut found: Vec<Value> = objects.filter(|object| keep(object)).take(limit + 1).cloned().collect();
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let last = found.last().filter(|_| more).and_then(|object| object["id"].as_str());
+    // Everything else that was asked for is asked for again.
+    let next = last.map(|id| {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        params.flat().into_iter().filter(|(name, _)| name != "page").for_each(|(name, value)| {
+            query.append_pair(&name, &value);
+        });
+        format!("{url}?{}", query.append_pair("page", id).finish())
+    });
+    Ok(json!({ "data": found, "next_page_url": next, "previous_page_url": null }))
 }
 
 /// A filter on a text field: passes everything when the parameter is absent.

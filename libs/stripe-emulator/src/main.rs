@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
-use stripe_emulator::{DeliveryPlan, Mode, Options, Order, SeedPrice, SeedWebhook, StripeEmulator};
+use serde::de::DeserializeOwned;
+use stripe_emulator::{DeliveryPlan, Dunning, Limits, Mode, Options, Order, SeedPrice, SeedWebhook, StripeEmulator};
 
 /// A server that behaves like Stripe's API, on a loopback address.
 #[derive(Parser)]
@@ -31,6 +32,18 @@ struct Arguments {
     /// The order in which events are delivered.
     #[arg(long, value_enum, default_value_t = RunOrder::InOrder)]
     order: RunOrder,
+    /// The account's API version, for requests without Stripe-Version and for events.
+    #[arg(long)]
+    api_version: Option<String>,
+    /// What happens when renewals fail, as JSON: {"retry_days":[3,5,7],"after_retries":"cancel"}.
+    #[arg(long, value_parser = json::<Dunning>)]
+    dunning: Option<Dunning>,
+    /// Upper bounds, as JSON with the names of the README: {"objects":1000,"requests_per_s":25}.
+    #[arg(long, value_parser = json::<Limits>)]
+    limits: Option<Limits>,
+    /// Customers without a card can't pay, as at Stripe.
+    #[arg(long)]
+    no_default_card: bool,
     /// Leaves payment_behavior=default_incomplete unpaid until somebody confirms the payment intent.
     #[arg(long)]
     no_auto_confirm: bool,
@@ -57,6 +70,7 @@ async fn main() -> anyhow::Result<()> {
         RunOrder::Reverse => Order::Reverse,
         RunOrder::Shuffle => Order::Shuffle,
     };
+    let defaults = Options::default();
     let emulator = StripeEmulator::start(Options {
         mode: match arguments.mode {
             RunMode::Development => Mode::Development,
@@ -68,13 +82,60 @@ async fn main() -> anyhow::Result<()> {
         webhooks: arguments.webhooks,
         delivery: DeliveryPlan { copies: arguments.copies, order, ..DeliveryPlan::default() },
         auto_confirm: !arguments.no_auto_confirm,
+        api_version: arguments.api_version.unwrap_or(defaults.api_version),
+        dunning: arguments.dunning.unwrap_or_default(),
+        limits: arguments.limits.unwrap_or_default(),
+        default_card: defaults.default_card.filter(|_| !arguments.no_default_card),
         ..Options::default()
     })
     .await?;
+    // Listened to before the address is told: whoever knows it may ask for the end at once.
+    let stop = StopSignal::listen().context("listening for signals")?;
     println!("{}", emulator.base_url());
-    tokio::signal::ctrl_c().await.context("waiting for Ctrl-C")?;
+    stop.wait().await.context("waiting for a signal")?;
     emulator.shutdown().await;
     Ok(())
+}
+
+/// Ctrl-C or SIGTERM.
+#[cfg(unix)]
+struct StopSignal {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl StopSignal {
+    fn listen() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn wait(mut self) -> std::io::Result<()> {
+        tokio::select! {
+            _ = self.interrupt.recv() => Ok(()),
+            _ = self.terminate.recv() => Ok(()),
+        }
+    }
+}
+
+/// Ctrl-C.
+#[cfg(not(unix))]
+struct StopSignal;
+
+#[cfg(not(unix))]
+impl StopSignal {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn wait(self) -> std::io::Result<()> {
+        tokio::signal::ctrl_c().await
+    }
+}
+
+fn json<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
+    serde_json::from_str(text)
 }
 
 fn price(text: &str) -> anyhow::Result<SeedPrice> {

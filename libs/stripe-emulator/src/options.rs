@@ -2,6 +2,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, bail, ensure};
 use clock::{Clock, Entropy};
+use serde::{Deserialize, Serialize};
 
 use crate::delivery::{DeliveryPlan, RetryPolicy};
 use crate::resources::payment_methods::is_test_card;
@@ -41,14 +42,55 @@ pub struct SeedWebhook {
     pub enabled_events: Vec<String>,
 }
 
+/// What happens to a subscription whose renewal cannot be paid. At Stripe this is a setting of the account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Dunning {
+    /// How many days after each failed attempt the next one follows, at most 20 attempts of at most 60 days. Default
+    /// 3, 5 and 7.
+    pub retry_days: Vec<u32>,
+    /// What becomes of the subscription when the last attempt has failed. Default: it is canceled.
+    pub after_retries: AfterRetries,
+}
+
+/// The end of dunning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AfterRetries {
+    /// Canceled.
+    #[default]
+    Cancel,
+    /// Unpaid: it goes on, its further invoices stay drafts.
+    Unpaid,
+    /// It stays past due.
+    PastDue,
+}
+
+impl Default for Dunning {
+    fn default() -> Self {
+        Self { retry_days: vec![3, 5, 7], after_retries: AfterRetries::Cancel }
+    }
+}
+
+impl Dunning {
+    /// What is wrong with it, naming field and rule.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.retry_days.len() > 20 || self.retry_days.iter().any(|days| !(1..=60).contains(days)) {
+            return Err("retry_days: at most 20 numbers of 1 to 60 days".to_owned());
+        }
+        Ok(())
+    }
+}
+
 /// Upper bounds. What they cost at most is dominated by events, at roughly 20 KB each.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Objects kept per kind; one more is refused with `emulator_full`. Default 20,000.
     pub objects: usize,
     /// Events kept; the oldest go first. Default 5,000.
     pub events: usize,
-    /// Webhook endpoints. Default 16, as at Stripe.
+    /// Webhook endpoints, and as many event destinations. Default 16, as at Stripe.
     pub webhook_endpoints: usize,
     /// Idempotency keys kept (each for 24 hours); the oldest go first. Default 20,000.
     pub idempotency_keys: usize,
@@ -60,6 +102,13 @@ pub struct Limits {
     pub requests_counted: usize,
     /// Faults waiting to strike. Default 100.
     pub faults: usize,
+    /// Connected accounts, each with objects of its own. Default 16.
+    pub accounts: usize,
+    /// Changes that time brings (renewals, retries, expiries) made at one go; more follow at the next. Default 2,000.
+    pub steps: usize,
+    /// API requests answered in one second of the emulator's clock, as Stripe's limiter does; more get a 429. 0 (the
+    /// default) sets no limit.
+    pub requests_per_s: u32,
     /// Open connections; more wait in the kernel's backlog. Default 1,024.
     pub connections: usize,
 }
@@ -75,6 +124,9 @@ impl Default for Limits {
             deliveries_kept: 10_000,
             requests_counted: 20_000,
             faults: 100,
+            accounts: 16,
+            steps: 2_000,
+            requests_per_s: 0,
             connections: 1_024,
         }
     }
@@ -110,6 +162,11 @@ pub struct Options {
     /// Whether `payment_behavior=default_incomplete` is followed by the payer's confirmation without anybody asking,
     /// right after the response. Default true; with false, call `POST /v1/payment_intents/{id}/confirm`.
     pub auto_confirm: bool,
+    /// What happens when renewals fail.
+    pub dunning: Dunning,
+    /// How often the emulator looks at its clock for renewals, trials' ends and expiries, in milliseconds of that
+    /// clock. Every request looks too. Default 1,000.
+    pub tick_ms: u64,
     /// Upper bounds.
     pub limits: Limits,
 }
@@ -129,6 +186,8 @@ impl Default for Options {
             retry: RetryPolicy::default(),
             default_card: Some("pm_card_visa".to_owned()),
             auto_confirm: true,
+            dunning: Dunning::default(),
+            tick_ms: 1_000,
             limits: Limits::default(),
         }
     }
@@ -157,6 +216,8 @@ impl Options {
         if let Some(card) = &self.default_card {
             ensure!(is_test_card(card), "default_card: `{card}` is not a test card such as pm_card_visa");
         }
+        ensure!(self.tick_ms > 0, "tick_ms: has to be at least 1");
+        self.dunning.check().map_err(|problem| anyhow::anyhow!("dunning: {problem}"))?;
         self.delivery.check().map_err(|problem| anyhow::anyhow!("delivery: {problem}"))
     }
 }

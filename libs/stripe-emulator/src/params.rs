@@ -37,6 +37,52 @@ impl Params {
         Ok(Self { path: String::new(), fields })
     }
 
+    /// Parameters that come from inside: an object whose leaves are texts.
+    pub(crate) fn of(fields: Value) -> Self {
+        match fields {
+            Value::Object(fields) => Self { path: String::new(), fields },
+            _ => Self::default(),
+        }
+    }
+
+    /// Decodes a query string and a JSON body, as the second API takes them.
+    ///
+    /// # Errors
+    /// 400 when the body is no JSON object, or too deep.
+    pub(crate) fn parse_json(query: &[u8], body: &[u8]) -> Result<Self, ApiError> {
+        let mut params = Self::parse(query, b"")?;
+        if body.is_empty() {
+            return Ok(params);
+        }
+        let bad = |message: String| ApiError::parameter(None, "body", message);
+        let value: Value = serde_json::from_slice(body).map_err(|error| bad(format!("Invalid JSON: {error}")))?;
+        match Some(value).filter(Value::is_object).and_then(|value| texts(value, MAX_DEPTH)) {
+            Some(Value::Object(fields)) => params.fields.extend(fields),
+            _ => return Err(bad(format!("The body has to be a JSON object of at most {MAX_DEPTH} levels."))),
+        }
+        Ok(params)
+    }
+
+    /// The parameters with their full names.
+    pub(crate) fn flat(&self) -> Vec<(String, String)> {
+        let mut flat = Vec::new();
+        for (name, value) in &self.fields {
+            match value {
+                Value::String(text) => flat.push((self.name(name), text.clone())),
+                Value::Object(fields) => {
+                    flat.extend(Self { path: self.name(name), fields: fields.clone() }.flat());
+                }
+                _ => {}
+            }
+        }
+        flat
+    }
+
+    /// The parameters as they can be given to [`Params::of`] again.
+    pub(crate) fn to_value(&self) -> Value {
+        Value::Object(self.fields.clone())
+    }
+
     /// The parameters as one canonical text: two requests are the same when this is.
     pub(crate) fn canonical(&self) -> String {
         Value::Object(self.fields.clone()).to_string()
@@ -185,6 +231,24 @@ impl Params {
     }
 }
 
+/// JSON in the form of decoded parameters: texts, objects, and lists as objects whose keys are numbers.
+fn texts(value: Value, depth: usize) -> Option<Value> {
+    let depth = depth.checked_sub(1)?;
+    Some(match value {
+        Value::Null => Value::String(String::new()),
+        Value::Bool(flag) => Value::String(flag.to_string()),
+        Value::Number(number) => Value::String(number.to_string()),
+        Value::String(text) => Value::String(text),
+        Value::Array(items) => {
+            let items = items.into_iter().enumerate();
+            Value::Object(items.map(|(at, item)| Some((at.to_string(), texts(item, depth)?))).collect::<Option<_>>()?)
+        }
+        Value::Object(fields) => Value::Object(
+            fields.into_iter().map(|(name, field)| Some((name, texts(field, depth)?))).collect::<Option<_>>()?,
+        ),
+    })
+}
+
 fn segments(key: &str) -> Result<Vec<&str>, ApiError> {
     let malformed = || ApiError::parameter(None, key, format!("Invalid parameter name: {key}"));
     let Some((root, rest)) = key.split_once('[') else { return Ok(vec![key]) };
@@ -236,6 +300,20 @@ mod tests {
         }
         let many = "a[]=1&".repeat(MAX_PAIRS + 1);
         assert!(Params::parse(b"", many.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn json_bodies_become_the_same_parameters() {
+        let body = br#"{"a":[{"b":1},{"b":true}],"c":null,"d":"x"}"#;
+        let params = Params::parse_json(b"limit=2", body).unwrap();
+        assert_eq!(params.list("a").unwrap()[1].boolean("b").unwrap(), Some(true));
+        assert!(params.is_unset("c"));
+        let flat: Vec<_> = params.flat().into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(flat, ["a[0][b]=1", "a[1][b]=true", "c=", "d=x", "limit=2"]);
+        let deep = format!("{}1{}", "{\"a\":".repeat(9), "}".repeat(9));
+        for bad in ["[]", "1", "{", deep.as_str()] {
+            assert!(Params::parse_json(b"", bad.as_bytes()).is_err(), "{bad}");
+        }
     }
 
     #[test]

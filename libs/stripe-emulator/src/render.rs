@@ -32,15 +32,15 @@ pub(crate) fn render(
     Ok(value)
 }
 
-/// Takes away the fields that are only there when expanded.
+/// Takes away the fields that are only there when expanded, and the emulator's own, whose names begin with `_`.
 pub(crate) fn strip(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(strip),
         Value::Object(fields) => {
-            if fields.get("object").is_some_and(|object| object == "invoice") {
-                fields.retain(|name, _| !includable(name));
-            }
-            fields.values_mut().for_each(strip);
+            let hidden = fields.get("object").and_then(Value::as_str).map(includable).unwrap_or_default();
+            let object = fields.contains_key("object");
+            fields.retain(|name, _| !hidden.contains(&name.as_str()) && (!object || !name.starts_with('_')));
+            fields.iter_mut().filter(|(name, _)| *name != "metadata").for_each(|(_, field)| strip(field));
         }
         _ => {}
     }
@@ -51,9 +51,13 @@ fn settle(value: &mut Value, version: &ApiVersion) {
     version.shape(value);
 }
 
-// Invoice fields that come only when asked for.
-fn includable(field: &str) -> bool {
-    matches!(field, "confirmation_secret" | "payments")
+// Fields that come only when asked for.
+fn includable(object: &str) -> &'static [&'static str] {
+    match object {
+        "invoice" => &["confirmation_secret", "payments"],
+        "checkout.session" => &["line_items"],
+        _ => &[],
+    }
 }
 
 fn expandable(object: &str, field: &str) -> bool {
@@ -63,6 +67,9 @@ fn expandable(object: &str, field: &str) -> bool {
         "payment_intent" => matches!(field, "customer" | "payment_method" | "invoice"),
         "price" | "plan" => field == "product",
         "payment_method" => field == "customer",
+        "checkout.session" => matches!(field, "customer" | "invoice" | "subscription"),
+        "billing_portal.session" => field == "configuration",
+        "entitlements.active_entitlement" => field == "feature",
         "product" => field == "default_price",
         "customer" => false,
         // Parts without a kind of their own: invoice_settings, parent, payment and so on.
@@ -80,9 +87,9 @@ fn expand_path(world: &World, value: &mut Value, path: &[&str], version: &ApiVer
         ApiError::parameter(None, "expand", message)
     };
     let object = value["object"].as_str().unwrap_or_default().to_owned();
-    if object == "invoice" && includable(field) && version.is_basil() && value.get(*field).is_none() {
+    if includable(&object).contains(field) && version.has(&object, field) && value.get(*field).is_none() {
         let kept = value["id"].as_str().and_then(|id| world.find_any(id));
-        let mut part = kept.map(|invoice| invoice[*field].clone()).unwrap_or_default();
+        let mut part = kept.map(|whole| whole[*field].clone()).unwrap_or_default();
         settle(&mut part, version);
         value[*field] = part;
     }

@@ -42,41 +42,70 @@ impl ApiVersion {
             Value::Array(items) => items.iter_mut().for_each(|item| self.shape(item)),
             Value::Object(fields) => {
                 self.prune(fields);
-                fields.values_mut().for_each(|field| self.shape(field));
+                fields.iter_mut().filter(|(name, _)| *name != "metadata").for_each(|(_, field)| self.shape(field));
             }
             _ => {}
         }
     }
 
+    // Source: Stripe's changelog, 2026-03-25.dahlia: checkout's modes have other names.
+    fn rename(&self, fields: &mut Map<String, Value>) {
+        let dahlia = self.0.as_str() >= "2026-03-25";
+        if let Some(mode) = fields.get_mut("ui_mode").filter(|_| dahlia) {
+            let renamed = match mode.as_str() {
+                Some("hosted") => "hosted_page",
+                Some("embedded") => "embedded_page",
+                _ => return,
+            };
+            *mode = renamed.into();
+        }
+    }
+
+    /// Whether this version's objects of that kind have the field.
+    pub(crate) fn has(&self, object: &str, field: &str) -> bool {
+        !self.gone(object).contains(&field)
+    }
+
+    fn gone(&self, object: &str) -> &'static [&'static str] {
+        let (before, since) = only_in(object);
+        if self.is_basil() { before } else { since }
+    }
+
     fn prune(&self, fields: &mut Map<String, Value>) {
-        let (before, since) = match fields.get("object").and_then(Value::as_str) {
+        let gone = match fields.get("object").and_then(Value::as_str) {
             Some("event") => return self.prune_previous(fields),
-            Some(object) => only_in(object),
+            Some("checkout.session") => {
+                self.rename(fields);
+                self.gone("checkout.session")
+            }
+            Some(object) => self.gone(object),
             None => return,
         };
-        let gone = if self.is_basil() { before } else { since };
         fields.retain(|name, _| !gone.contains(&name.as_str()));
+        for (outer, inner) in gone.iter().filter_map(|path| path.split_once('.')) {
+            if let Some(Value::Object(part)) = fields.get_mut(outer) {
+                part.remove(inner);
+            }
+        }
     }
 
     // An event's previous attributes are a part of its object without the `object` field that names their kind.
     fn prune_previous(&self, event: &mut Map<String, Value>) {
         let Some(data) = event.get_mut("data").and_then(Value::as_object_mut) else { return };
         let object = data.get("object").and_then(|object| object["object"].as_str()).unwrap_or_default();
-        let (before, since) = only_in(object);
-        let gone = if self.is_basil() { before } else { since };
+        let gone = self.gone(object);
         if let Some(previous) = data.get_mut("previous_attributes").and_then(Value::as_object_mut) {
             previous.retain(|name, _| !gone.contains(&name.as_str()));
         }
     }
 }
 
-/// Fields an object has only before basil, and only since.
+/// Fields an object has only before basil, and only since; `outer.inner` names one of a part.
 fn only_in(object: &str) -> (&'static [&'static str], &'static [&'static str]) {
     match object {
-        "subscription" => (
-            &["current_period_start", "current_period_end", "discount"],
-            &["billing_mode", "billing_cycle_anchor_config", "customer_account"],
-        ),
+        "subscription" => {
+            (&["current_period_start", "current_period_end", "discount"], &["billing_mode", "customer_account"])
+        }
         "subscription_item" => (&[], &["current_period_start", "current_period_end"]),
         "invoice" => (
             &[
@@ -112,6 +141,10 @@ fn only_in(object: &str) -> (&'static [&'static str], &'static [&'static str]) {
             &["parent", "pricing", "taxes", "subtotal"],
         ),
         "payment_intent" => (&["invoice"], &["customer_account"]),
+        "checkout.session" => (&["shipping_details"], &["customer_account"]),
+        "billing_portal.session" => (&[], &["customer_account"]),
+        "price" => (&["recurring.aggregate_usage"], &[]),
+        "plan" => (&["aggregate_usage"], &[]),
         "payment_method" | "customer" => (&[], &["customer_account"]),
         _ => (&[], &[]),
     }

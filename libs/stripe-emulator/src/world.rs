@@ -10,67 +10,11 @@ use serde_json::{Map, Value, json};
 use crate::delivery::Deliveries;
 use crate::error::ApiError;
 use crate::ids;
-use crate::options::{Limits, Options};
-use crate::render;
+use crate::kind::Kind;
+use crate::options::{Dunning, Limits, Options};
+use crate::schedule::Schedule;
+use crate::time;
 use crate::version::ApiVersion;
-
-/// The kinds of object kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Product,
-    Price,
-    Customer,
-    PaymentMethod,
-    Subscription,
-    Invoice,
-    PaymentIntent,
-    Event,
-    WebhookEndpoint,
-}
-
-impl Kind {
-    pub(crate) const ALL: [Self; 9] = [
-        Self::Product,
-        Self::Price,
-        Self::Customer,
-        Self::PaymentMethod,
-        Self::Subscription,
-        Self::Invoice,
-        Self::PaymentIntent,
-        Self::Event,
-        Self::WebhookEndpoint,
-    ];
-
-    /// What Stripe's errors call it.
-    pub(crate) fn noun(self) -> &'static str {
-        match self {
-            Self::Product => "product",
-            Self::Price => "price",
-            Self::Customer => "customer",
-            Self::PaymentMethod => "PaymentMethod",
-            Self::Subscription => "subscription",
-            Self::Invoice => "invoice",
-            Self::PaymentIntent => "payment_intent",
-            Self::Event => "event",
-            Self::WebhookEndpoint => "webhook endpoint",
-        }
-    }
-
-    /// What its ids begin with.
-    pub(crate) fn prefix(self) -> &'static str {
-        match self {
-            Self::Product => "prod",
-            Self::Price => "price",
-            Self::Customer => "cus",
-            Self::PaymentMethod => "pm",
-            Self::Subscription => "sub",
-            Self::Invoice => "in",
-            Self::PaymentIntent => "pi",
-            Self::Event => "evt",
-            Self::WebhookEndpoint => "we",
-        }
-    }
-}
 
 /// The request that makes things happen now; events name it.
 #[derive(Clone, Debug, Default)]
@@ -94,17 +38,30 @@ pub(crate) struct World {
     pub(crate) deliveries: Arc<Deliveries>,
     pub(crate) default_card: Option<String>,
     pub(crate) auto_confirm: bool,
+    /// Where the hosted pages are, without a trailing slash.
+    pub(crate) base_url: String,
     /// Invoices a payer confirms once the current request is answered.
     pub(crate) to_confirm: Vec<String>,
+    pub(crate) dunning: Dunning,
+    /// Test clocks on their way; they arrive once the current request is answered.
+    pub(crate) advancing: Vec<(String, i64)>,
+    /// How far the emulator's own time was moved ahead of its clock, in seconds.
+    pub(crate) ahead_s: i64,
+    pub(crate) cause: Cause,
     clock: Clock,
-    cause: Cause,
-    tables: Vec<Table>,
+    /// The connected account at work; empty for the platform's own.
+    account: String,
+    accounts: BTreeMap<String, Vec<Table>>,
     sequence: u64,
+    schedule: Schedule,
+    /// The time of the test clock or the due moment at work, in Unix seconds.
+    at_s: Option<i64>,
 }
 
 impl World {
-    pub(crate) fn new(options: &Options, version: ApiVersion, deliveries: Arc<Deliveries>) -> Self {
+    pub(crate) fn new(options: &Options, version: ApiVersion, deliveries: Arc<Deliveries>, base_url: &str) -> Self {
         Self {
+            base_url: base_url.to_owned(),
             entropy: options.entropy.clone(),
             limits: options.limits.clone(),
             version,
@@ -112,21 +69,97 @@ impl World {
             default_card: options.default_card.clone(),
             auto_confirm: options.auto_confirm,
             to_confirm: Vec::new(),
-            clock: options.clock.clone(),
+            dunning: options.dunning.clone(),
+            advancing: Vec::new(),
+            ahead_s: 0,
             cause: Cause::default(),
-            tables: Kind::ALL.iter().map(|_| Table::default()).collect(),
+            clock: options.clock.clone(),
+            account: String::new(),
+            accounts: BTreeMap::from([(String::new(), tables())]),
             sequence: 0,
+            schedule: Schedule::default(),
+            at_s: None,
         }
     }
 
-    /// Says on whose behalf the next changes happen.
+    /// Says on whose behalf the next changes happen: on the platform's account, at the emulator's own time.
     pub(crate) fn begin(&mut self, cause: Cause) {
         self.cause = cause;
+        self.account.clear();
+        self.at_s = None;
+    }
+
+    /// Works on a connected account from now on; a new one comes into being.
+    ///
+    /// # Errors
+    /// 403 when it is no account id, 400 when there are too many accounts.
+    pub(crate) fn enter(&mut self, account: &str) -> Result<(), ApiError> {
+        let id = account.strip_prefix("acct_").unwrap_or_default();
+        if id.is_empty() || id.len() > 40 || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(ApiError::no_such_account(account));
+        }
+        if !self.accounts.contains_key(account) {
+            if self.accounts.len() > self.limits.accounts {
+                return Err(ApiError::emulator_full("account", self.limits.accounts));
+            }
+            self.accounts.insert(account.to_owned(), tables());
+            self.account = account.to_owned();
+            crate::resources::portal::seed(self)?;
+        }
+        self.account = account.to_owned();
+        Ok(())
+    }
+
+    /// Works on the account that has the object with that id.
+    pub(crate) fn enter_owner(&mut self, id: &str) {
+        let has = |tables: &Vec<Table>| tables.iter().any(|table| table.sequence_of.contains_key(id));
+        if let Some((account, _)) = self.accounts.iter().find(|(_, tables)| has(tables)) {
+            self.account = account.clone();
+        }
+    }
+
+    /// The accounts there are, the platform's own (empty) first.
+    pub(crate) fn accounts(&self) -> Vec<String> {
+        self.accounts.keys().cloned().collect()
+    }
+
+    /// Works on a known account from now on.
+    pub(crate) fn switch(&mut self, account: &str) {
+        debug_assert!(self.accounts.contains_key(account), "accounts are only ever added");
+        self.account = account.to_owned();
+    }
+
+    /// The connected account at work.
+    pub(crate) fn account(&self) -> Option<&str> {
+        (!self.account.is_empty()).then_some(self.account.as_str())
+    }
+
+    /// Lets it be `at_s`, until the next request begins; `None` is the emulator's own time.
+    pub(crate) fn be_at(&mut self, at_s: Option<i64>) {
+        self.at_s = at_s;
+    }
+
+    /// The test clock an object lives on: its own, its customer's, or itself.
+    pub(crate) fn test_clock_of(&self, id: &str) -> Option<String> {
+        let object = self.find_any(id)?;
+        if object["object"] == "test_helpers.test_clock" {
+            return Some(id.to_owned());
+        }
+        let own = time::clock_of(object).map(str::to_owned);
+        own.or_else(|| {
+            let customer = self.find(Kind::Customer, object["customer"].as_str()?)?;
+            customer["test_clock"].as_str().map(str::to_owned)
+        })
     }
 
     /// Unix time in seconds, as objects carry it.
     pub(crate) fn now_s(&self) -> i64 {
-        i64::try_from(self.clock.now_ms() / 1_000).unwrap_or(i64::MAX)
+        self.at_s.unwrap_or_else(|| self.own_now_s())
+    }
+
+    /// The emulator's own time, whatever test clock is at work.
+    pub(crate) fn own_now_s(&self) -> i64 {
+        i64::try_from(self.clock.now_ms() / 1_000).unwrap_or(i64::MAX).saturating_add(self.ahead_s)
     }
 
     /// A new id of that kind.
@@ -138,10 +171,10 @@ impl World {
     pub(crate) fn room(&self, kind: Kind, more: usize) -> Result<(), ApiError> {
         let limit = match kind {
             Kind::Event => return Ok(()),
-            Kind::WebhookEndpoint => self.limits.webhook_endpoints,
+            Kind::WebhookEndpoint | Kind::EventDestination => self.limits.webhook_endpoints,
             _ => self.limits.objects,
         };
-        if self.tables[kind as usize].objects.len() + more > limit {
+        if self.table(kind).objects.len() + more > limit {
             return Err(ApiError::emulator_full(kind.noun(), limit));
         }
         Ok(())
@@ -156,25 +189,26 @@ impl World {
         let id = object["id"].as_str().unwrap_or_default().to_owned();
         self.sequence += 1;
         let sequence = self.sequence;
-        let table = &mut self.tables[kind as usize];
+        let table = self.table_mut(kind);
         if table.sequence_of.contains_key(&id) {
             let message = format!("{} already exists.", kind.noun());
             return Err(ApiError::refused(Some("resource_already_exists"), message).at("id"));
         }
         table.sequence_of.insert(id, sequence);
-        table.objects.insert(sequence, object);
+        table.objects.insert(sequence, object.clone());
+        self.note_due(kind, sequence, &object);
         Ok(())
     }
 
     /// The object with that id.
     pub(crate) fn find(&self, kind: Kind, id: &str) -> Option<&Value> {
-        let table = &self.tables[kind as usize];
+        let table = self.table(kind);
         table.objects.get(table.sequence_of.get(id)?)
     }
 
     /// The object with that id, of whatever kind.
     pub(crate) fn find_any(&self, id: &str) -> Option<&Value> {
-        Kind::ALL.iter().find_map(|kind| self.find(*kind, id))
+        Kind::all().find_map(|kind| self.find(kind, id))
     }
 
     /// The object a path names.
@@ -206,12 +240,15 @@ impl World {
         id: &str,
         change: impl FnOnce(&mut Value),
     ) -> Result<(Value, Value), ApiError> {
-        let table = &mut self.tables[kind as usize];
-        let object = table.sequence_of.get(id).and_then(|sequence| table.objects.get_mut(sequence));
-        let object = object.ok_or_else(|| ApiError::missing(kind.noun(), id))?;
+        let table = self.table_mut(kind);
+        let found = table.sequence_of.get(id).copied();
+        let object = found.and_then(|number| Some((number, table.objects.get_mut(&number)?)));
+        let (number, object) = object.ok_or_else(|| ApiError::missing(kind.noun(), id))?;
         let before = object.clone();
         change(object);
-        Ok((before, object.clone()))
+        let after = object.clone();
+        self.note_due(kind, number, &after);
+        Ok((before, after))
     }
 
     /// Changes an object and emits `event` with its previous attributes, if anything changed. Returns the object.
@@ -235,100 +272,64 @@ impl World {
 
     /// Forgets an object.
     pub(crate) fn remove(&mut self, kind: Kind, id: &str) {
-        let table = &mut self.tables[kind as usize];
+        let table = self.table_mut(kind);
         if let Some(sequence) = table.sequence_of.remove(id) {
             table.objects.remove(&sequence);
+            self.schedule.forget(sequence);
         }
     }
 
     /// The objects of a kind, newest first.
     pub(crate) fn newest_first(&self, kind: Kind) -> impl DoubleEndedIterator<Item = &Value> {
-        self.tables[kind as usize].objects.values().rev()
+        self.table(kind).objects.values().rev()
     }
 
-    /// Records an event with the object as it is now, and queues it for every endpoint that wants it.
-    pub(crate) fn emit(&mut self, event_type: &str, object: &Value, previous: Option<Map<String, Value>>) {
-        let mut object = object.clone();
-        render::strip(&mut object);
-        let mut data = json!({ "object": object });
-        if let Some(previous) = previous {
-            data["previous_attributes"] = Value::Object(previous);
-        }
-        let targets = self.targets(event_type);
-        let id = self.id(Kind::Event);
-        let event = json!({
-            "id": id,
-            "object": "event",
-            "api_version": self.version.as_str(),
-            "created": self.now_s(),
-            "data": data,
-            "livemode": false,
-            "pending_webhooks": targets.len(),
-            "request": { "id": self.cause.request_id, "idempotency_key": self.cause.idempotency_key },
-            "type": event_type,
-        });
-        for (endpoint, version) in targets {
-            self.deliver(&event, &endpoint, &version);
-        }
-        let table = &mut self.tables[Kind::Event as usize];
+    /// The platform's own objects of a kind, oldest first, whatever account is at work.
+    pub(crate) fn platform(&self, kind: Kind) -> impl Iterator<Item = &Value> {
+        self.accounts.get("").into_iter().flat_map(move |tables| tables[kind as usize].objects.values())
+    }
+
+    /// Keeps an object of a kind of which the oldest go when there are too many.
+    pub(crate) fn keep_newest(&mut self, kind: Kind, object: Value, limit: usize) {
         self.sequence += 1;
-        table.sequence_of.insert(id, self.sequence);
-        table.objects.insert(self.sequence, event);
-        while table.objects.len() > self.limits.events {
+        let sequence = self.sequence;
+        let table = self.table_mut(kind);
+        table.sequence_of.insert(object["id"].as_str().unwrap_or_default().to_owned(), sequence);
+        table.objects.insert(sequence, object);
+        while table.objects.len() > limit {
             let Some((_, oldest)) = table.objects.pop_first() else { break };
             table.sequence_of.remove(oldest["id"].as_str().unwrap_or_default());
         }
     }
 
-    /// Queues a recorded event again for every endpoint that wants it.
-    ///
-    /// # Errors
-    /// 404 `resource_missing`.
-    pub(crate) fn resend(&self, id: &str) -> Result<usize, ApiError> {
-        let event = self.get(Kind::Event, id)?;
-        let targets = self.targets(event["type"].as_str().unwrap_or_default());
-        for (endpoint, version) in &targets {
-            self.deliver(event, endpoint, version);
-        }
-        Ok(targets.len())
+    fn note_due(&mut self, kind: Kind, number: u64, object: &Value) {
+        let due = time::due_s(kind, object);
+        let due = due.map(|due_s| (self.account.as_str(), time::clock_of(object), due_s));
+        self.schedule.set(number, due, kind, object["id"].as_str().unwrap_or_default());
     }
 
-    fn targets(&self, event_type: &str) -> Vec<(String, ApiVersion)> {
-        let wanted = |endpoint: &&Value| {
-            let types = endpoint["enabled_events"].as_array();
-            endpoint["status"] == "enabled"
-                && types.is_some_and(|types| types.iter().filter_map(Value::as_str).any(|of| matches(of, event_type)))
-        };
-        let target = |endpoint: &Value| {
-            let version = endpoint["api_version"].as_str().and_then(ApiVersion::parse);
-            let id = endpoint["id"].as_str().unwrap_or_default().to_owned();
-            (id, version.unwrap_or_else(|| self.version.clone()))
-        };
-        self.newest_first(Kind::WebhookEndpoint).rev().filter(wanted).map(target).collect()
+    /// What is due first on the account at work, on a test clock or (`None`) on the emulator's own time.
+    pub(crate) fn earliest(&self, clock: Option<&str>) -> Option<(i64, Kind, String)> {
+        self.schedule.earliest(&self.account, clock)
     }
 
-    fn deliver(&self, event: &Value, endpoint: &str, version: &ApiVersion) {
-        let mut event = event.clone();
-        event["api_version"] = json!(version.as_str());
-        version.shape(&mut event);
-        let text = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
-        // Stripe indents the bodies it signs; a receiver that re-encodes JSON before it verifies fails here too.
-        let body = format!("{event:#}");
-        self.deliveries.offer(endpoint, &text("id"), &text("type"), Arc::from(body.into_bytes()));
+    fn table(&self, kind: Kind) -> &Table {
+        &self.accounts[&self.account][kind as usize]
+    }
+
+    fn table_mut(&mut self, kind: Kind) -> &mut Table {
+        let tables = self.accounts.entry(self.account.clone()).or_insert_with(tables);
+        &mut tables[kind as usize]
     }
 }
 
-/// Whether an event type is meant by `*`, a group such as `invoice.*`, or its own name.
-pub(crate) fn matches(pattern: &str, event_type: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(group) => event_type.starts_with(group),
-        None => pattern == event_type,
-    }
+fn tables() -> Vec<Table> {
+    Kind::all().map(|_| Table::default()).collect()
 }
 
 /// The top-level fields that changed, as they were before.
-fn previous_attributes(before: &Value, after: &Value) -> Map<String, Value> {
+pub(crate) fn previous_attributes(before: &Value, after: &Value) -> Map<String, Value> {
     let (Some(before), Some(after)) = (before.as_object(), after.as_object()) else { return Map::new() };
-    let changed = after.iter().filter(|(name, value)| before.get(*name) != Some(value));
+    let changed = after.iter().filter(|(name, value)| before.get(*name) != Some(value) && !name.starts_with('_'));
     changed.map(|(name, _)| (name.clone(), before.get(name).cloned().unwrap_or(Value::Null))).collect()
 }

@@ -8,10 +8,12 @@ pub mod contract;
 mod port;
 mod process;
 mod proxy;
+mod scale;
 pub mod servers;
 mod wait;
 
 pub use port::free_port;
 pub use process::Process;
 pub use proxy::TcpProxy;
+pub use scale::scale;
 pub use wait::{Attempt, eventually, eventually_blocking};

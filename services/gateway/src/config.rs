@@ -2,6 +2,8 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use service::config::{Checks, ConfigProblem, Secret, Validate};
 
+use crate::journal::Limits;
+
 /// The gateway's settings; `config.toml` explains each and holds the defaults.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,10 +21,38 @@ pub struct Config {
     pub heartbeat_ms: u64,
     pub presence_beat_ms: u64,
     pub max_connections: usize,
+    pub max_tenant_connections: usize,
+    pub max_user_connections: usize,
     pub max_frame_bytes: usize,
     pub max_outbound_frames: usize,
+    pub max_outbound_bytes: usize,
     pub max_bad_frames: u32,
+    pub max_pending_messages: usize,
+    pub ack_within_ms: u64,
+    pub max_rooms: usize,
+    pub history_frames: usize,
+    pub history_bytes: usize,
+    pub history_ttl_ms: u64,
+    pub history_total_bytes: usize,
+    pub max_detached: usize,
+    pub max_tickets: usize,
+    pub ticket_ttl_ms: u64,
     pub max_revocations: usize,
+    pub jwks_max_age_s: u64,
+}
+
+impl Config {
+    /// What bounds the journals of peers.
+    pub(crate) fn journal_limits(&self) -> Limits {
+        Limits {
+            history_frames: self.history_frames,
+            history_bytes: self.history_bytes,
+            history_ttl_ms: self.history_ttl_ms,
+            history_total_bytes: self.history_total_bytes,
+            waiting_frames: self.max_outbound_frames,
+            waiting_bytes: self.max_outbound_bytes,
+        }
+    }
 }
 
 /// Shortest secret for HS256: the length of its hash (RFC 7518 §3.2).
@@ -36,10 +66,24 @@ impl Validate for Config {
         checks.range("heartbeat_ms", self.heartbeat_ms, 1_000..=300_000);
         checks.range("presence_beat_ms", self.presence_beat_ms, 500..=60_000);
         checks.range("max_connections", self.max_connections, 1..=1_000_000);
+        checks.range("max_tenant_connections", self.max_tenant_connections, 1..=1_000_000);
+        checks.range("max_user_connections", self.max_user_connections, 1..=1_000_000);
         checks.range("max_frame_bytes", self.max_frame_bytes, 1_024..=1_048_576);
         checks.range("max_outbound_frames", self.max_outbound_frames, 8..=10_000);
+        checks.range("max_outbound_bytes", self.max_outbound_bytes, 65_536..=1_073_741_824);
         checks.range("max_bad_frames", self.max_bad_frames, 1..=1_000);
+        checks.range("max_pending_messages", self.max_pending_messages, 1..=1_000);
+        checks.range("ack_within_ms", self.ack_within_ms, 100..=60_000);
+        checks.range("max_rooms", self.max_rooms, 1..=1_000);
+        checks.range("history_frames", self.history_frames, 0..=10_000);
+        checks.range("history_bytes", self.history_bytes, 0..=393_216);
+        checks.range("history_ttl_ms", self.history_ttl_ms, 1_000..=3_600_000);
+        checks.range("history_total_bytes", self.history_total_bytes, 0..=1_099_511_627_776);
+        checks.range("max_detached", self.max_detached, 0..=1_000_000);
+        checks.range("max_tickets", self.max_tickets, 1..=1_000_000);
+        checks.range("ticket_ttl_ms", self.ticket_ttl_ms, 1_000..=60_000);
         checks.range("max_revocations", self.max_revocations, 100..=10_000_000);
+        checks.range("jwks_max_age_s", self.jwks_max_age_s, 1..=86_400);
         if self.token_secret.is_set() {
             let long_enough = self.token_secret.current().expose_secret().len() >= MIN_SECRET_BYTES;
             let rule = "is shorter than 32 bytes (RFC 7518 §3.2)";

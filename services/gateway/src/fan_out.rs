@@ -4,19 +4,21 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bus::Envelope;
 use contracts::events::presence::PeerStatus;
 use contracts::frames::ServerFrame;
 use contracts::requests::presence::PeerView;
 use contracts::signals::EVERYBODY;
-use contracts::signals::gateway::EntitlementLostV1;
+use contracts::signals::gateway::{BroadcastV1, CallV1, EntitlementLostV1, ReplyV1};
 use contracts::signals::presence::{ChangedV1, HeartbeatPeer, HeartbeatV1};
 use contracts::signals::signaling::DeliverV1;
 use contracts::{Class, Contract, TenantId};
 use serde::de::DeserializeOwned;
 
-use crate::registry::Entry;
-use crate::socket::{SILENT, TAKEN_OVER};
-use crate::{Gateway, NAME};
+use crate::journal::Push;
+use crate::registry::{Entry, Target};
+use crate::socket::{ENTITLEMENT_LOST, PROOF_REFUSED, SILENT, TAKEN_OVER};
+use crate::{Gateway, NAME, messages, nodes};
 
 /// Signals that wait in this process; beyond that the oldest are dropped and counted.
 const SIGNAL_BUFFER: usize = 10_000;
@@ -25,29 +27,40 @@ const BEAT_PEERS: usize = 500;
 
 /// Starts listening and beating.
 pub(crate) async fn start(gateway: &Arc<Gateway>) -> anyhow::Result<()> {
-    listen(gateway, None, |gateway, tenant, changed: ChangedV1| {
-        for entry in gateway.registry.of_tenant(tenant) {
-            if entry.peer_id == changed.peer.peer_id {
-                close_outlived(&entry, &changed.peer);
-            } else {
-                entry.send(ServerFrame::Presence { peer: changed.peer.clone() });
-            }
+    listen(gateway, None, |gateway, came, changed: ChangedV1| {
+        if let Some(entry) = gateway.registry.find(&came.tenant, &changed.peer.peer_id) {
+            close_outlived(&entry, &changed.peer);
         }
+        let others = gateway.registry.subscribers(&came.tenant, &changed.peer.peer_id);
+        push(gateway, &others, came, ServerFrame::Presence { offset: 0, peer: changed.peer });
+    })
+    .await?;
+    listen(gateway, None, |gateway, came, broadcast: BroadcastV1| {
+        let BroadcastV1 { from, scope, note } = broadcast;
+        let audience = gateway.registry.audience(&came.tenant, &scope, &from);
+        push(gateway, &audience, came, messages::frame(from, Some(scope), note));
     })
     .await?;
     let node = gateway.platform.node_id.to_string();
-    listen(gateway, Some(&node), |gateway, tenant, deliver: DeliverV1| {
+    listen(gateway, Some(&node), |gateway, came, deliver: DeliverV1| {
+        let target = gateway.registry.target(&came.tenant, &deliver.to);
         let frame = ServerFrame::Signal {
+            offset: 0,
             session_id: deliver.session_id,
             from: deliver.from,
             polite: deliver.polite,
             signal: deliver.signal,
         };
-        let delivered = gateway.registry.find(tenant, &deliver.to).is_some_and(|entry| entry.send(frame));
-        let outcome = if delivered { "delivered" } else { "lost" };
+        let delivered = push(gateway, target.as_slice(), came, frame);
+        let outcome = if delivered == 1 { "delivered" } else { "lost" };
         metrics::counter!("synapse_gateway_signals_total", "outcome" => outcome).increment(1);
     })
     .await?;
+    listen(gateway, Some(&node), |gateway, came, asked: CallV1| {
+        nodes::answer(gateway, &came.tenant, came.id.as_str(), asked);
+    })
+    .await?;
+    listen(gateway, Some(&node), |gateway, _, reply: ReplyV1| gateway.calls.settle(reply)).await?;
     listen(gateway, Some(EVERYBODY), |gateway, _, lost: EntitlementLostV1| {
         gateway.registry.close_subscription(&lost.subscription_id, lost.min_ver);
     })
@@ -55,6 +68,12 @@ pub(crate) async fn start(gateway: &Arc<Gateway>) -> anyhow::Result<()> {
     let beating = Arc::clone(gateway);
     gateway.platform.lifecycle.spawn("gateway.heartbeats", async move { beat_for_ever(&beating).await });
     Ok(())
+}
+
+/// Pushes one frame to many. Returns how many took it.
+fn push(gateway: &Gateway, targets: &[Target], came: &Envelope, frame: ServerFrame) -> usize {
+    let (push, now_ms) = (Push::new(came.id.as_str(), frame), gateway.platform.clock.now_ms());
+    targets.iter().filter(|target| target.push(&push, now_ms).is_some()).count()
 }
 
 /// Closes the peer's own connection where presence knows better: a newer one stands, here or at another gateway, or its
@@ -70,15 +89,26 @@ fn close_outlived(entry: &Entry, now: &PeerView) {
 async fn listen<S: Contract + DeserializeOwned>(
     gateway: &Arc<Gateway>,
     address: Option<&str>,
-    deliver: impl Fn(&Gateway, &TenantId, S) + Send + 'static,
+    deliver: impl Fn(&Arc<Gateway>, &Envelope, S) + Send + 'static,
 ) -> anyhow::Result<()> {
     let mut signals = gateway.platform.bus.listen(S::KIND, address, None, SIGNAL_BUFFER).await?;
-    let stop = gateway.platform.lifecycle.token();
+    let (stop, mut flushes) = (gateway.platform.lifecycle.token(), gateway.flush.listener());
     let gateway = Arc::clone(gateway);
     gateway.platform.lifecycle.clone().spawn(format!("gateway.listen.{}", S::KIND), async move {
-        while let Some(Some(envelope)) = stop.run_until_cancelled(signals.next()).await {
+        loop {
+            // A flush comes last: it tells that nothing was left.
+            let envelope = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                envelope = signals.next() => envelope,
+                Some(flushed) = flushes.recv() => {
+                    let _ = flushed.send(());
+                    continue;
+                }
+            };
+            let Some(envelope) = envelope else { return };
             match contracts::read(NAME, Class::Signal, S::KIND, &envelope.data) {
-                Ok(signal) => deliver(&gateway, &envelope.tenant, signal),
+                Ok(signal) => deliver(&gateway, &envelope, signal),
                 Err(error) => tracing::warn!(kind = S::KIND, %error, "a signal breaks its contract"),
             }
         }
@@ -92,6 +122,7 @@ async fn beat_for_ever(gateway: &Gateway) {
     let stop = platform.lifecycle.token();
     while stop.run_until_cancelled(platform.clock.sleep(interval)).await.is_some() {
         beat(gateway).await;
+        gateway.registry.sweep(platform.clock.now_ms());
     }
 }
 
@@ -100,6 +131,12 @@ pub(crate) async fn beat(gateway: &Gateway) {
     let platform = &gateway.platform;
     let mut tenants: HashMap<TenantId, Vec<HeartbeatPeer>> = HashMap::new();
     for entry in gateway.registry.all() {
+        // For the signal that was missed: by now the proof book has read the store again.
+        if gateway.proofs.is_revoked(&entry.subscription_id, entry.proof_ver) {
+            entry.close(ENTITLEMENT_LOST);
+        } else if !gateway.proofs.knows_key(&entry.proof_kid) {
+            entry.close(PROOF_REFUSED);
+        }
         let heard = HeartbeatPeer { peer_id: entry.peer_id, generation: entry.generation };
         tenants.entry(entry.tenant).or_default().push(heard);
     }

@@ -3,7 +3,7 @@
 //! ```text
 //! client ──HTTP──▶ http/ ──request──▶ owner ──answer──▶ http/ ──▶ client
 //! client ──frame──▶ socket/ ──request──▶ owner          refusals.rs turns every "no" into a problem
-//!        ◀──frame── registry ◀──signal── presence, signaling
+//!        ◀──frame── journal ◀── registry ◀──signal── presence, signaling, other gateways (nodes.rs)
 //!        ◀──close── registry ◀──subscription.proof_revoked
 //! ```
 //!
@@ -11,15 +11,21 @@
 //! - Nobody gets past `http/extract.rs` or `socket/peer.rs` without a good token; no peer without a good proof.
 //! - A connection that is in the registry is removed from it, and presence is told, however it ends.
 //! - Every client frame gets exactly one outcome.
-//! - A slow client costs at most its queue; then it is closed.
+//! - What is pushed to a peer goes through its journal, which numbers it: nothing reaches a client twice or out of order.
+//! - A slow client costs at most what may wait in its journal; then it is closed.
 
 mod config;
 mod consumers;
 mod fan_out;
 mod http;
+mod journal;
+mod messages;
+mod nodes;
 mod refusals;
 mod registry;
 mod socket;
+mod streams;
+mod tickets;
 
 pub use config::Config;
 pub use consumers::SUBSCRIPTIONS;
@@ -36,7 +42,10 @@ use service::http::{ProblemResponse, RequestContext};
 use service::{Platform, ProofBook, Rejection, expect_reply};
 use tokio::sync::Semaphore;
 
+use crate::nodes::{Calls, Flush};
 use crate::registry::Registry;
+use crate::streams::Streams;
+use crate::tickets::Tickets;
 
 /// The service's name.
 pub const NAME: &str = "gateway";
@@ -56,7 +65,18 @@ pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router>
     let rules = ProofRules { max_revocations: config.max_revocations, ..service::proof_rules() };
     let proofs = ProofBook::start(&platform, rules).await?;
     let connections = Arc::new(Semaphore::new(config.max_connections));
-    let gateway = Arc::new(Gateway { config, tokens, proofs, connections, registry: Registry::default(), platform });
+    let gateway = Arc::new(Gateway {
+        registry: Registry::new(config.journal_limits(), config.max_rooms, config.max_detached),
+        tickets: Tickets::new(platform.node_id.clone(), config.max_tickets, config.ticket_ttl_ms),
+        calls: Calls::default(),
+        flush: Flush::default(),
+        streams: Arc::default(),
+        config,
+        tokens,
+        proofs,
+        connections,
+        platform,
+    });
     gateway.platform.consume(SUBSCRIPTIONS, Arc::new(consumers::Events(Arc::clone(&gateway)))).await?;
     fan_out::start(&gateway).await?;
     let rotated = Arc::clone(&gateway);
@@ -71,6 +91,11 @@ pub(crate) struct Gateway {
     tokens: ArcSwap<TokenVerifier>,
     proofs: Arc<ProofBook>,
     registry: Registry,
+    tickets: Tickets,
+    streams: Arc<Streams>,
+    /// What this process asked others of its kind.
+    calls: Calls,
+    flush: Flush,
     connections: Arc<Semaphore>,
     platform: Platform,
 }
@@ -120,6 +145,12 @@ impl Gateway {
 
     fn new_id(&self) -> String {
         self.platform.entropy.uuid_v7(self.platform.clock.now_ms()).to_string()
+    }
+
+    /// Names a numbering of pushed frames; whoever hears it can tell which process has them.
+    fn new_epoch(&self) -> String {
+        let (node, random) = (&self.platform.node_id, self.platform.entropy.next_u64());
+        format!("{node}.{random:016x}")
     }
 
     fn new_trail(&self) -> Trail {

@@ -14,11 +14,12 @@ pub struct Service {
 }
 
 /// Every service.
-pub const SERVICES: [Service; 5] = [
+pub const SERVICES: [Service; 6] = [
     Service { name: gateway::NAME, defaults: gateway::DEFAULTS, subscriptions: gateway::SUBSCRIPTIONS },
     Service { name: presence::NAME, defaults: presence::DEFAULTS, subscriptions: presence::SUBSCRIPTIONS },
     Service { name: signaling::NAME, defaults: signaling::DEFAULTS, subscriptions: signaling::SUBSCRIPTIONS },
     Service { name: subscription::NAME, defaults: subscription::DEFAULTS, subscriptions: subscription::SUBSCRIPTIONS },
+    Service { name: tunnel::NAME, defaults: tunnel::DEFAULTS, subscriptions: tunnel::SUBSCRIPTIONS },
     Service { name: webhook::NAME, defaults: webhook::DEFAULTS, subscriptions: webhook::SUBSCRIPTIONS },
 ];
 

@@ -46,6 +46,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     secrets.point_webhooks(&url, fleet.public).await?;
     let target = Target {
         gateway: format!("http://{}", fleet.public),
+        tunnels: None,
         token: secrets.token(&clock, &entropy)?,
         price_id: development::PRICE.into(),
         stripe: url,

@@ -8,7 +8,7 @@ use clock::{Clock, Entropy};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use service::config::{self, Sources, Validate};
-use service::{Host, PLATFORM, PLATFORM_DEFAULTS, PlatformConfig};
+use service::{Host, PLATFORM, PLATFORM_DEFAULTS, PlatformConfig, Public};
 
 /// Every service, running.
 pub struct Fleet {
@@ -30,6 +30,7 @@ pub struct Settings {
     presence: presence::Config,
     signaling: signaling::Config,
     subscription: subscription::Config,
+    tunnel: tunnel::Config,
     webhook: webhook::Config,
 }
 
@@ -45,13 +46,20 @@ impl Settings {
         let presence = load(presence::NAME, &[presence::DEFAULTS], overrides, &mut problems);
         let signaling = load(signaling::NAME, &[signaling::DEFAULTS], overrides, &mut problems);
         let subscription = load(subscription::NAME, &[subscription::DEFAULTS], overrides, &mut problems);
+        let tunnel = load(tunnel::NAME, &[tunnel::DEFAULTS], overrides, &mut problems);
         let webhook = load(webhook::NAME, &[webhook::DEFAULTS], overrides, &mut problems);
-        match (platform, gateway, presence, signaling, subscription, webhook) {
-            (Some(platform), Some(gateway), Some(presence), Some(signaling), Some(subscription), Some(webhook)) => {
-                Ok(Self { platform, gateway, presence, signaling, subscription, webhook })
-            }
-            _ => anyhow::bail!("{}", problems.join("\n")),
-        }
+        let all = || {
+            Some(Self {
+                platform: platform?,
+                gateway: gateway?,
+                presence: presence?,
+                signaling: signaling?,
+                subscription: subscription?,
+                tunnel: tunnel?,
+                webhook: webhook?,
+            })
+        };
+        all().with_context(|| problems.join("\n"))
     }
 }
 
@@ -79,22 +87,25 @@ impl Fleet {
     /// What could not be reached or opened.
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
         let host = Host::start(settings.platform, Clock::system(), Entropy::system()).await?;
-        let (gateway, presence, signaling, subscription, webhook) = tokio::try_join!(
+        let (gateway, presence, signaling, subscription, tunnel, webhook) = tokio::try_join!(
             host.platform(gateway::NAME),
             host.platform(presence::NAME),
             host.platform(signaling::NAME),
             host.platform(subscription::NAME),
+            host.platform(tunnel::NAME),
             host.platform(webhook::NAME),
         )?;
-        let (routes, _, _, _, intake) = tokio::try_join!(
+        let (routes, _, _, _, tunnels, intake) = tokio::try_join!(
             gateway::start(settings.gateway, gateway),
             presence::start(settings.presence, presence),
             signaling::start(settings.signaling, signaling),
             subscription::start(settings.subscription, subscription),
+            tunnel::start(settings.tunnel, tunnel),
             webhook::start(settings.webhook, webhook),
         )
         .context("a service did not start")?;
-        let public = host.serve_public("synapsed", routes.merge(intake)).await?;
+        let public = Public { routes: routes.merge(intake).merge(tunnels.routes), front: tunnels.front };
+        let public = host.serve_public("synapsed", public).await?;
         let admin = host.serve_admin().await?;
         host.health.started();
         Ok(Self { public, admin, host })

@@ -28,10 +28,10 @@ impl Consumer for Settlements {
     async fn handle(&self, event: &Envelope, unit: &mut Unit) -> Result<(), Failure> {
         if event.kind == StatusChangedV1::KIND {
             let changed: StatusChangedV1 = outbox::read(NAME, event)?;
-            let (tenant, id) = (&event.tenant, &changed.subscription_id);
-            let before = self.0.events.ledger(tenant, id).await?;
+            let (tenant, aggregate) = (&event.tenant, format!("subscription/{}", changed.subscription_id));
+            let before = self.0.events.ledger(tenant, &aggregate).await?;
             let settled = Some(Settled { status: changed.status, sequence: event.sequence });
-            Events::write(unit, tenant, id, &before, &Ledger { settled, ..before.ledger.clone() });
+            Events::write(unit, tenant, &aggregate, &before, &Ledger { settled, ..before.ledger.clone() });
         }
         Ok(())
     }

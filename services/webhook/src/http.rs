@@ -15,6 +15,7 @@ use http_body_util::{BodyExt, LengthLimitError};
 use serde::Serialize;
 use service::http::{Code, ProblemResponse, RequestContext};
 
+use crate::endpoint::Endpoint;
 use crate::signature::Refused;
 use crate::{Webhook, intake};
 
@@ -30,13 +31,18 @@ struct Received {
     received: bool,
 }
 
-/// The routes.
-pub(crate) fn router(webhook: Arc<Webhook>) -> Router {
-    let path = webhook.config.path.clone();
-    Router::new().route(&path, post(receive)).with_state(webhook)
+/// The routes: one per endpoint.
+pub(crate) fn router(webhook: &Arc<Webhook>) -> Router {
+    let route = |router: Router, endpoint: &Arc<Endpoint>| {
+        let state = (Arc::clone(webhook), Arc::clone(endpoint));
+        router.merge(Router::new().route(&endpoint.path, post(receive)).with_state(state))
+    };
+    webhook.endpoints.iter().fold(Router::new(), route)
 }
 
-async fn receive(State(webhook): State<Arc<Webhook>>, request: Request) -> Result<Json<Received>, ProblemResponse> {
+type At = (Arc<Webhook>, Arc<Endpoint>);
+
+async fn receive(State((webhook, endpoint)): State<At>, request: Request) -> Result<Json<Received>, ProblemResponse> {
     let Ok(_place) = webhook.room.try_acquire() else {
         count("overloaded");
         return Err(unavailable("too many events at once; send it again"));
@@ -51,13 +57,14 @@ async fn receive(State(webhook): State<Arc<Webhook>>, request: Request) -> Resul
         let detail = format!("the body took longer than {} ms", config.body_timeout_ms);
         Err(ProblemResponse::new(Code::RequestTimeout).detail(detail))
     })?;
-    let verified = signature(&parts.headers).and_then(|header| webhook.verifier.verify(header, &body, clock.now_ms()));
+    let verified = signature(&parts.headers).and_then(|header| endpoint.verifier.verify(header, &body, clock.now_ms()));
     if let Err(refused) = verified {
-        tracing::warn!(reason = refused.name(), bytes = body.len(), "a webhook was refused: its signature is not good");
+        let (endpoint, reason) = (endpoint.name.as_str(), refused.name());
+        tracing::warn!(endpoint, reason, bytes = body.len(), "a webhook was refused: its signature is not good");
         count(refused.name());
         return Err(ProblemResponse::new(Code::InvalidSignature).detail(refused.to_string()));
     }
-    let taking = intake::take_in(&webhook, &body, &trail);
+    let taking = intake::take_in(&webhook, &endpoint, &body, &trail);
     match clock.timeout(Duration::from_millis(config.store_timeout_ms), taking).await {
         Some(Ok(outcome)) => {
             metrics::counter!("synapse_webhook_events_total", "outcome" => outcome.name()).increment(1);

@@ -1,12 +1,17 @@
-//! What is to be done about an event. Pure.
+//! What is to be done about an event, and which facts follow from it. Pure.
 
 use std::collections::BTreeMap;
 
-use contracts::events::webhook::{StripeSubscriptionChangedV1, WebhookEvent};
-use contracts::{SubscriptionId, TenantId};
+use contracts::events::webhook::{
+    StripeCatalogueChangedV1, StripeCheckoutChangedV1, StripeCustomerChangedV1, StripeEntitlementsChangedV1,
+    StripeEventRef, StripeInvoiceChangedV1, StripeSubscriptionChangedV1, WebhookEvent,
+};
+use contracts::{Fact, SubscriptionId, TenantId};
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Created, Event, Short, SubscriptionNews};
+use crate::endpoint::Endpoint;
+use crate::event::{Event, Short};
+use crate::object::{InvoiceNews, News, Subject};
 
 /// Whose subscription it is; the subscription service writes both when it creates one.
 const TENANT: &str = "synapse_tenant";
@@ -23,14 +28,17 @@ const METADATA_VALUE_CHARS_MAX: usize = 500;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum State {
-    /// A fact was published from it.
+    /// Facts were published from it.
     Published,
-    /// It is about a subscription that we did not create.
+    /// It is about something that belongs to nobody here.
     Unassigned,
     /// It is of a type that nothing follows from.
-    Kept,
+    #[serde(alias = "kept")]
+    Unmapped,
     /// It must not act; the record says why.
     Quarantined,
+    /// Another event came under the same id before.
+    Conflict,
 }
 
 /// Why an event must not act.
@@ -39,95 +47,202 @@ pub(crate) enum State {
 pub(crate) enum Reason {
     /// The body is no event, though Stripe signed it.
     NotAnEvent,
-    /// Test money in a live installation, or the other way round.
+    /// Test money where real money is dealt with, or the other way round.
     WrongLivemode,
-    /// It happened in a connected account, whose owner writes the metadata there.
+    /// It happened in an account that the endpoint is not for.
     OtherAccount,
     /// The object is not of the shape that its type promises.
     UnreadableObject,
+    /// The object belonged to another tenant or subscription before.
+    OwnerChanged,
     /// Another event came under the same id before.
     Conflict,
 }
 
 impl State {
-    /// A short stable word for metrics.
+    /// A short stable word for metrics and filters.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Published => "published",
             Self::Unassigned => "unassigned",
-            Self::Kept => "kept",
+            Self::Unmapped => "unmapped",
             Self::Quarantined => "quarantined",
+            Self::Conflict => "conflict",
         }
     }
 }
 
-/// A fact to publish, and for whom.
+/// Whom news is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Hint {
-    pub(crate) tenant: TenantId,
-    pub(crate) subscription_id: SubscriptionId,
-    pub(crate) fact: WebhookEvent,
+pub(crate) enum Whose {
+    Subscription(TenantId, SubscriptionId),
+    Customer(TenantId),
+    /// Nobody's in particular: prices and products.
+    Installation(TenantId),
+}
+
+impl Whose {
+    pub(crate) fn tenant(&self) -> &TenantId {
+        match self {
+            Self::Subscription(tenant, _) | Self::Customer(tenant) | Self::Installation(tenant) => tenant,
+        }
+    }
+
+    pub(crate) fn subscription(&self) -> Option<&SubscriptionId> {
+        match self {
+            Self::Subscription(_, id) => Some(id),
+            Self::Customer(_) | Self::Installation(_) => None,
+        }
+    }
 }
 
 /// What is to be done about an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    Publish(Box<Hint>),
-    Unassigned,
+    /// Announce it to whomever it is for.
+    Tell(News),
     Keep,
     Quarantine(Reason, String),
 }
 
-/// Judges an event in an installation for real money (`live`) or not.
-pub(crate) fn judge(event: &Event<'_>, live: bool) -> Verdict {
-    if event.livemode != live {
-        let detail = format!("livemode: {} came, this installation is for {live}", event.livemode);
-        return Verdict::Quarantine(Reason::WrongLivemode, detail);
+/// Judges an event that came in at `endpoint`.
+pub(crate) fn judge(event: &Event<'_>, endpoint: &Endpoint) -> Verdict {
+    if let Some((reason, detail)) = endpoint.refusal(event) {
+        return Verdict::Quarantine(reason, detail);
     }
-    if let Some(account) = event.account() {
-        let detail = format!("account: it happened in {}", account.as_str());
-        return Verdict::Quarantine(Reason::OtherAccount, detail);
-    }
-    let news = match event.subscription() {
-        Ok(Some(news)) => news,
-        Ok(None) => return Verdict::Keep,
-        Err(detail) => return Verdict::Quarantine(Reason::UnreadableObject, detail),
-    };
-    let id = |key: &str| news.metadata.get(key).cloned();
-    let (Some(tenant), Some(subscription)) = (id(TENANT), id(SUBSCRIPTION)) else { return Verdict::Unassigned };
-    match (TenantId::try_from(tenant), SubscriptionId::try_from(subscription)) {
-        (Ok(tenant), Ok(subscription_id)) => {
-            let fact = fact(event, news, &subscription_id).into();
-            Verdict::Publish(Box::new(Hint { tenant, subscription_id, fact }))
-        }
-        // Ours are always ids: somebody else's metadata, or edited by hand.
-        _ => Verdict::Unassigned,
+    match event.news() {
+        Ok(Some(news)) => Verdict::Tell(news),
+        Ok(None) => Verdict::Keep,
+        Err(detail) => Verdict::Quarantine(Reason::UnreadableObject, detail),
     }
 }
 
-fn fact(event: &Event<'_>, news: SubscriptionNews, subscription_id: &SubscriptionId) -> StripeSubscriptionChangedV1 {
-    let text = |short: &Short| short.as_str().to_owned();
-    StripeSubscriptionChangedV1 {
-        subscription_id: subscription_id.clone(),
-        stripe_subscription_id: news.stripe_subscription_id,
+/// Whom the object's own metadata names. `None` where it names nobody: then earlier events may know.
+pub(crate) fn named(news: &News, installation: &TenantId) -> Option<Whose> {
+    // Ours are always ids: others are somebody else's metadata, or edited by hand.
+    let tenant = || TenantId::try_from(news.metadata.get(TENANT)?.clone()).ok();
+    match news.subject {
+        Subject::Subscription { .. } | Subject::Invoice(_) | Subject::Checkout { .. } => {
+            let subscription = SubscriptionId::try_from(news.metadata.get(SUBSCRIPTION)?.clone()).ok()?;
+            Some(Whose::Subscription(tenant()?, subscription))
+        }
+        Subject::Customer { .. } => Some(Whose::Customer(tenant()?)),
+        Subject::Entitlements { .. } => None,
+        Subject::Catalogue { .. } => Some(Whose::Installation(installation.clone())),
+    }
+}
+
+/// The facts that follow from news, all of one aggregate. None where it is not known whose it is.
+pub(crate) fn facts(event: &Event<'_>, news: &News, whose: &Whose) -> Vec<WebhookEvent> {
+    let metadata = || bounded(&news.metadata);
+    let subscription = || Some((whose.subscription()?.clone(), news.stripe_subscription_id.clone()?));
+    let customer = || news.stripe_customer_id.clone();
+    let fact: Option<WebhookEvent> = match &news.subject {
+        Subject::Subscription { status } => {
+            subscription().map(|ids| subscription_changed(event, ids, status.as_ref(), metadata()).into())
+        }
+        Subject::Invoice(invoice) => {
+            let Some(ids) = subscription() else { return Vec::new() };
+            let hint = subscription_changed(event, ids.clone(), None, metadata());
+            return vec![hint.into(), invoice_changed(event, ids, customer(), invoice).into()];
+        }
+        Subject::Checkout { id, status, payment_status } => whose.subscription().map(|subscription_id| {
+            WebhookEvent::from(StripeCheckoutChangedV1 {
+                subscription_id: subscription_id.clone(),
+                stripe_checkout_session_id: id.clone(),
+                stripe_subscription_id: news.stripe_subscription_id.clone(),
+                stripe_customer_id: customer(),
+                event: reference(event),
+                hinted_status: status.as_ref().map(text),
+                hinted_payment_status: payment_status.as_ref().map(text),
+                metadata: metadata(),
+            })
+        }),
+        Subject::Customer { deleted } => customer().map(|stripe_customer_id| {
+            let (event, deleted, metadata) = (reference(event), *deleted, metadata());
+            StripeCustomerChangedV1 { stripe_customer_id, event, deleted, metadata }.into()
+        }),
+        Subject::Entitlements { features } => customer().map(|stripe_customer_id| {
+            let (event, hinted_features) = (reference(event), features.clone());
+            StripeEntitlementsChangedV1 { stripe_customer_id, event, hinted_features }.into()
+        }),
+        Subject::Catalogue { object, id, product, deleted } => Some(WebhookEvent::from(StripeCatalogueChangedV1 {
+            object: *object,
+            stripe_object_id: id.clone(),
+            stripe_product_id: product.clone(),
+            event: reference(event),
+            deleted: *deleted,
+        })),
+    };
+    fact.into_iter().collect()
+}
+
+/// What facts are numbered by, within their tenant.
+pub(crate) fn aggregate(facts: &[WebhookEvent]) -> Option<String> {
+    facts.first().map(Fact::aggregate)
+}
+
+fn text(short: &Short) -> String {
+    short.as_str().to_owned()
+}
+
+fn reference(event: &Event<'_>) -> StripeEventRef {
+    StripeEventRef {
         stripe_event_id: text(&event.id),
         stripe_event_type: text(&event.kind),
         api_version: event.api_version.as_ref().map(text),
         livemode: event.livemode,
-        created_s: match event.created {
-            Created::Seconds(seconds) => seconds,
-            Created::Text(_) => 0,
-        },
-        hinted_status: news.status.as_ref().map(text),
-        metadata: bounded(news.metadata),
+        created_s: event.created.seconds(),
+        stripe_account: event.account().map(text),
     }
 }
 
-fn bounded(metadata: BTreeMap<String, String>) -> BTreeMap<String, String> {
+fn subscription_changed(
+    event: &Event<'_>,
+    (subscription_id, stripe_subscription_id): (SubscriptionId, String),
+    status: Option<&Short>,
+    metadata: BTreeMap<String, String>,
+) -> StripeSubscriptionChangedV1 {
+    let reference = reference(event);
+    StripeSubscriptionChangedV1 {
+        subscription_id,
+        stripe_subscription_id,
+        stripe_event_id: reference.stripe_event_id,
+        stripe_event_type: reference.stripe_event_type,
+        api_version: reference.api_version,
+        livemode: reference.livemode,
+        created_s: reference.created_s,
+        hinted_status: status.map(text),
+        metadata,
+        stripe_account: reference.stripe_account,
+    }
+}
+
+fn invoice_changed(
+    event: &Event<'_>,
+    (subscription_id, stripe_subscription_id): (SubscriptionId, String),
+    stripe_customer_id: Option<String>,
+    invoice: &InvoiceNews,
+) -> StripeInvoiceChangedV1 {
+    StripeInvoiceChangedV1 {
+        subscription_id,
+        stripe_subscription_id,
+        stripe_invoice_id: invoice.id.clone(),
+        stripe_customer_id,
+        event: reference(event),
+        hinted_status: invoice.status.as_ref().map(text),
+        billing_reason: invoice.billing_reason.as_ref().map(text),
+        attempt_count: invoice.attempt_count,
+        next_payment_attempt_s: invoice.next_payment_attempt_s,
+    }
+}
+
+fn bounded(metadata: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let within = |key: &str, value: &str| {
         key.chars().count() <= METADATA_KEY_CHARS_MAX && value.chars().count() <= METADATA_VALUE_CHARS_MAX
     };
-    metadata.into_iter().filter(|(key, value)| within(key, value)).take(METADATA_PAIRS_MAX).collect()
+    let kept = metadata.iter().filter(|(key, value)| within(key, value)).take(METADATA_PAIRS_MAX);
+    kept.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// Whether two bodies of one event say the same: Stripe counts `pending_webhooks` down between deliveries.
@@ -141,80 +256,5 @@ pub(crate) fn same_content(one: &[u8], other: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn subscription(metadata: Value) -> Value {
-        json!({
-            "id": "evt_1", "object": "event", "type": "customer.subscription.updated", "created": 1_790_000_000,
-            "livemode": false, "api_version": "2025-03-31.basil",
-            "data": {"object": {"id": "sub_1", "object": "subscription", "status": "active", "metadata": metadata}},
-        })
-    }
-
-    fn ours() -> Value {
-        subscription(json!({"synapse_tenant": "acme", "synapse_subscription": "s-1", "team": "blue"}))
-    }
-
-    fn verdict(event: &Value) -> Verdict {
-        let body = event.to_string();
-        judge(&Event::parse(body.as_bytes()).unwrap(), false)
-    }
-
-    #[test]
-    fn our_subscriptions_are_published_with_their_metadata() {
-        let Verdict::Publish(hint) = verdict(&ours()) else { panic!("not published") };
-        assert_eq!((hint.tenant.as_str(), hint.subscription_id.as_str()), ("acme", "s-1"));
-        let WebhookEvent::StripeSubscriptionChanged(fact) = hint.fact;
-        assert_eq!(fact.hinted_status.as_deref(), Some("active"));
-        assert_eq!(fact.metadata["team"], "blue");
-        assert_eq!((fact.created_s, fact.stripe_event_id.as_str()), (1_790_000_000, "evt_1"));
-    }
-
-    #[test]
-    fn those_of_others_are_not() {
-        for metadata in [
-            Value::Null,
-            json!({}),
-            json!({"synapse_tenant": "acme"}),
-            json!({"synapse_tenant": "a/b", "synapse_subscription": "s-1"}),
-            json!({"synapse_tenant": "", "synapse_subscription": "s-1"}),
-        ] {
-            assert_eq!(verdict(&subscription(metadata.clone())), Verdict::Unassigned, "{metadata}");
-        }
-    }
-
-    #[test]
-    fn another_livemode_and_another_account_never_act() {
-        let mut event = ours();
-        event["livemode"] = json!(true);
-        assert!(matches!(verdict(&event), Verdict::Quarantine(Reason::WrongLivemode, _)));
-        let mut event = ours();
-        event["account"] = json!("acct_1");
-        assert!(matches!(verdict(&event), Verdict::Quarantine(Reason::OtherAccount, _)));
-        let mut event = ours();
-        event["data"]["object"]["metadata"]["synapse_tenant"] = json!({"$ne": 1});
-        assert!(matches!(verdict(&event), Verdict::Quarantine(Reason::UnreadableObject, _)));
-    }
-
-    #[test]
-    fn metadata_beyond_stripes_own_limits_is_left_out() {
-        let mut metadata: BTreeMap<String, String> = (0..200).map(|n| (format!("a{n:03}"), "x".into())).collect();
-        metadata.insert("long".into(), "x".repeat(501));
-        let kept = bounded(metadata);
-        assert_eq!(kept.len(), 50);
-        assert!(!kept.contains_key("long"));
-    }
-
-    #[test]
-    fn bodies_differ_only_where_it_matters() {
-        let body =
-            |pending: u64, status: &str| json!({"id": "evt_1", "pending_webhooks": pending, "s": status}).to_string();
-        assert!(same_content(body(1, "a").as_bytes(), body(0, "a").as_bytes()));
-        assert!(!same_content(body(1, "a").as_bytes(), body(1, "b").as_bytes()));
-        assert!(!same_content(b"{", b"["));
-        assert!(same_content(b"{", b"{"));
-    }
-}
+#[path = "judge_tests.rs"]
+mod tests;

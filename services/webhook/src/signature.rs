@@ -7,7 +7,7 @@ use aws_lc_rs::{constant_time, hmac};
 use secrecy::ExposeSecret;
 use service::config::Secret;
 
-use crate::config::{MAX_SECRETS, each_secret};
+use crate::config::{MAX_SECRETS, each};
 
 /// Most `v1` signatures in one header; Stripe sends one per secret that is being rolled.
 const MAX_SIGNATURES: usize = 8;
@@ -17,28 +17,36 @@ const TAG_BYTES: usize = 32;
 
 /// Why a request is not Stripe's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refused {
+pub enum Refused {
+    /// No header.
     #[error("the Stripe-Signature header is missing")]
     Missing,
+    /// Two headers.
     #[error("there is more than one Stripe-Signature header")]
     Several,
+    /// No time, several, or one that is no number.
     #[error("the Stripe-Signature header has no single time `t=<Unix seconds>`")]
     NoTime,
+    /// No signature of the scheme.
     #[error("the Stripe-Signature header has no `v1=<64 hexadecimal digits>`")]
     NoSignature,
+    /// More signatures than anybody needs.
     #[error("the Stripe-Signature header has more than 8 `v1` signatures")]
     TooMany,
+    /// Signed too long ago: a replay.
     #[error("the signature's time lies too far back; check that the clocks are right")]
     TooOld,
+    /// Signed too far ahead.
     #[error("the signature's time lies in the future; check that the clocks are right")]
     TooNew,
+    /// No signature fits.
     #[error("no signature fits the body: it was changed on its way, or signed with another secret")]
     Mismatch,
 }
 
 impl Refused {
     /// A short stable word for metrics.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Missing => "missing",
             Self::Several => "several",
@@ -60,22 +68,28 @@ struct Header {
 }
 
 /// Checks signatures against the endpoint's secrets.
-pub(crate) struct Verifier {
+pub struct Verifier {
     secrets: Secret,
     tolerance_ms: u64,
 }
 
 impl Verifier {
+    /// A verifier for these secrets (1 to 4, with commas or white space between) that takes times up to `tolerance_s`
+    /// seconds off, before and after.
+    ///
     /// # Errors
     /// When there is no secret: nothing could ever be good.
-    pub(crate) fn try_new(secrets: Secret, tolerance_s: u64) -> anyhow::Result<Self> {
-        let is_set = each_secret(secrets.current().expose_secret()).next().is_some();
+    pub fn try_new(secrets: Secret, tolerance_s: u64) -> anyhow::Result<Self> {
+        let is_set = each(secrets.current().expose_secret()).next().is_some();
         anyhow::ensure!(is_set, "secrets: none is set; set the signing secret of the Stripe endpoint (whsec_…)");
         Ok(Self { secrets, tolerance_ms: tolerance_s.saturating_mul(1_000) })
     }
 
-    /// Whether `body` is signed by one of the secrets, about now. Every comparison takes the same time.
-    pub(crate) fn verify(&self, header: &[u8], body: &[u8], now_ms: u64) -> Result<(), Refused> {
+    /// Whether `body` is signed by one of the secrets, about now (Unix milliseconds). Every comparison takes the same time.
+    ///
+    /// # Errors
+    /// Why it is not Stripe's.
+    pub fn verify(&self, header: &[u8], body: &[u8], now_ms: u64) -> Result<(), Refused> {
         let header = parse(header)?;
         let signed_ms = header.time_s.saturating_mul(1_000);
         if signed_ms.saturating_add(self.tolerance_ms) < now_ms {
@@ -87,7 +101,7 @@ impl Verifier {
         let mut good = false;
         // Asked for each time, so that a rotated file is in use at once. An empty secret, which anybody could sign
         // with, is never among them.
-        for secret in each_secret(self.secrets.current().expose_secret()).take(MAX_SECRETS) {
+        for secret in each(self.secrets.current().expose_secret()).take(MAX_SECRETS) {
             let tag = sign(secret.as_bytes(), header.time_s, body);
             for given in &header.tags {
                 good |= constant_time::verify_slices_are_equal(tag.as_ref(), given).is_ok();

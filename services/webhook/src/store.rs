@@ -2,16 +2,17 @@
 //!
 //! | partition | sort | index | what |
 //! |---|---|---|---|
-//! | `event#<Stripe's id>` | `head` | `received` / `<received, ms>#<id>` | an event: what it is and where it stands |
+//! | `event#<Stripe's id>` | `head` | `received` / `<received, ms>#<id>` | an event: what it is, where it stands, its facts |
 //! | `event#<Stripe's id>` | `body#<nn>` | | its body as it came, in pieces of 288 KiB, base64 |
-//! | `quarantine#<SHA-256>` | `head`, `body#<nn>` | `quarantine` / the same | bodies without an id of their own |
-//! | `subscription#<tenant>` | our id | | how many facts it has, and its last settled status |
+//! | `event#<Stripe's id>` | `by#type`, `by#customer`, `by#subscription`, `by#state`, `by#duplicate` | `type#…`, `customer#…`, `subscription#…`, `state#…` / the same | where else it is listed |
+//! | `quarantine#<SHA-256>` | the same | the same | bodies without an id of their own, and conflicts |
+//! | `<kind>#<tenant>` | id | | how many facts a subscription (customer, catalogue object) has, its last settled status |
+//! | `stripe#<Stripe's id>` | `owner` | | whose a Stripe subscription or customer is, as earlier events told |
 //!
-//! Events that must not act are in the index partition `quarantine`, all others in `received`. Events expire; the
-//! counts of subscriptions do not, for readers drop facts whose number they have seen.
+//! Events expire; the counts and owners do not, for readers drop facts whose number they have seen.
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use contracts::events::subscription::Status;
 use contracts::{SubscriptionId, TenantId};
@@ -20,8 +21,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use store::{Condition, Item, Key, StoreError, StoreErrorKind};
 
-use crate::event::{Created, Event};
-use crate::judge::{Reason, State};
+use crate::judge::{State, Whose};
+use crate::record::Record;
 
 /// Raw bytes of a piece: 4/3 of it and a kilobyte of keys stay below the 400 KB of an item.
 const PIECE_BYTES: usize = 288 * 1024;
@@ -29,102 +30,7 @@ const PIECE_BYTES: usize = 288 * 1024;
 /// The number of the head among the actions of [`Events::add`], which are the first of their unit.
 pub(crate) const HEAD: usize = 0;
 
-/// What is known of an event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Record {
-    /// Stripe's id; absent where the body has none, or is another's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) stripe_event_id: Option<String>,
-    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
-    pub(crate) kind: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) created: Option<Created>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) api_version: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) livemode: Option<bool>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) account: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) object_id: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) object: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) customer: Option<String>,
-    pub(crate) received_ms: u64,
-    pub(crate) bytes: usize,
-    /// Of the body, base64url.
-    pub(crate) sha256: String,
-    pub(crate) state: State,
-    /// Why it must not act.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) reason: Option<Reason>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) detail: Option<String>,
-    /// Whose fact it became.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) tenant: Option<TenantId>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) subscription_id: Option<SubscriptionId>,
-}
-
-impl Record {
-    /// The record of a body nothing is known of yet.
-    pub(crate) fn of_body(body: &[u8], received_ms: u64) -> Self {
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body);
-        Self {
-            stripe_event_id: None,
-            kind: None,
-            created: None,
-            api_version: None,
-            livemode: None,
-            account: None,
-            object_id: None,
-            object: None,
-            customer: None,
-            received_ms,
-            bytes: body.len(),
-            sha256: URL_SAFE_NO_PAD.encode(digest),
-            state: State::Kept,
-            reason: None,
-            detail: None,
-            tenant: None,
-            subscription_id: None,
-        }
-    }
-
-    /// The same with what its event says.
-    pub(crate) fn with_event(self, event: &Event<'_>) -> Self {
-        let about = event.about();
-        Self {
-            stripe_event_id: Some(event.id.as_str().to_owned()),
-            kind: Some(event.kind.as_str().to_owned()),
-            created: Some(event.created.clone()),
-            api_version: event.api_version.as_ref().map(|version| version.as_str().to_owned()),
-            livemode: Some(event.livemode),
-            account: event.account().map(|account| account.as_str().to_owned()),
-            object_id: about.object_id,
-            object: about.object,
-            customer: about.customer,
-            ..self
-        }
-    }
-
-    /// The same as one that must not act.
-    pub(crate) fn set_aside(self, reason: Reason, detail: impl Into<String>) -> Self {
-        Self { state: State::Quarantined, reason: Some(reason), detail: Some(detail.into()), ..self }
-    }
-
-    /// Where it lies: under Stripe's id, unless that is not to be trusted or belongs to another body.
-    fn partition(&self) -> String {
-        match (&self.stripe_event_id, self.reason) {
-            (None, _) | (_, Some(Reason::Conflict)) => format!("quarantine#{}", self.sha256),
-            (Some(id), _) => format!("event#{id}"),
-        }
-    }
-}
-
-/// What is remembered of a subscription of ours.
+/// What is remembered of a subscription of ours, or of a customer or catalogue object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ledger {
     /// Counts its facts; each fact carries the number it made.
@@ -132,6 +38,39 @@ pub(crate) struct Ledger {
     /// The last status that the subscription service settled on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) settled: Option<Settled>,
+    /// Stripe's ids that were found to be its owner's.
+    #[serde(default, skip_serializing_if = "Links::is_empty")]
+    pub(crate) links: Links,
+}
+
+/// Stripe's ids of the objects that belong together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Links {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) subscription: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) customer: Option<String>,
+}
+
+impl Links {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Those of these that are not known yet.
+    pub(crate) fn new_in(&self, news: &Self) -> Vec<String> {
+        let pairs = [(&news.subscription, &self.subscription), (&news.customer, &self.customer)];
+        pairs.into_iter().filter(|(new, known)| new != known).filter_map(|(new, _)| new.clone()).collect()
+    }
+
+    /// These over the known ones.
+    pub(crate) fn with(self, news: &Self) -> Self {
+        let pick = |new: &Option<String>, known| new.clone().or(known);
+        Self {
+            subscription: pick(&news.subscription, self.subscription),
+            customer: pick(&news.customer, self.customer),
+        }
+    }
 }
 
 /// A status as the subscription service told it.
@@ -142,6 +81,23 @@ pub(crate) struct Settled {
     pub(crate) sequence: u64,
 }
 
+/// Whose a Stripe object is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Owner {
+    pub(crate) tenant: TenantId,
+    /// Of a subscription.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) subscription_id: Option<SubscriptionId>,
+}
+
+impl Owner {
+    /// The owner of a Stripe object that `whose` news is about. Customers may have several subscriptions.
+    pub(crate) fn of(whose: &Whose, stripe_id: &str) -> Self {
+        let subscription_id = whose.subscription().filter(|_| stripe_id.starts_with("sub_")).cloned();
+        Self { tenant: whose.tenant().clone(), subscription_id }
+    }
+}
+
 /// A ledger and the version of its item; 0 where none stands.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StoredLedger {
@@ -149,10 +105,19 @@ pub(crate) struct StoredLedger {
     version: u64,
 }
 
+/// An event as it lies in the store.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub(crate) record: Record,
+    /// How often it came again.
+    pub(crate) repeats: u64,
+    version: u64,
+}
+
 /// The webhook service's table.
 #[derive(Clone)]
 pub(crate) struct Events {
-    outbox: Outbox,
+    pub(crate) outbox: Outbox,
     memory_ms: u64,
 }
 
@@ -161,10 +126,22 @@ impl Events {
         Self { outbox, memory_ms }
     }
 
-    /// The event under this id.
-    pub(crate) async fn find(&self, stripe_event_id: &str) -> Result<Option<Record>, StoreError> {
-        let key = Key::new(format!("event#{stripe_event_id}"), "head");
-        self.outbox.store().get(&key).await?.map(|item| read(&item)).transpose()
+    /// The event under this id of Stripe's.
+    pub(crate) async fn find(&self, stripe_event_id: &str) -> Result<Option<Stored>, StoreError> {
+        self.head(format!("event#{stripe_event_id}")).await
+    }
+
+    /// The event that operators call so: by Stripe's id, or by the digest of its body.
+    pub(crate) async fn named(&self, name: &str) -> Result<Option<Stored>, StoreError> {
+        match self.find(name).await? {
+            Some(stored) => Ok(Some(stored)),
+            None => self.head(format!("quarantine#{name}")).await,
+        }
+    }
+
+    /// The event that lies in this partition.
+    pub(crate) async fn head(&self, partition: String) -> Result<Option<Stored>, StoreError> {
+        self.outbox.store().get(&Key::new(partition, "head")).await?.as_ref().map(stored).transpose()
     }
 
     /// An event's body as it came.
@@ -182,31 +159,78 @@ impl Events {
 
     /// Adds an event and its body to an empty unit, on condition that it is new.
     pub(crate) fn add(&self, unit: &mut Unit, record: &Record, body: &Bytes) {
-        let expires_at_ms = Some(record.received_ms.saturating_add(self.memory_ms));
-        let partition = record.partition();
-        let listed = if record.state == State::Quarantined { "quarantine" } else { "received" };
-        let name = record.stripe_event_id.as_ref().unwrap_or(&record.sha256);
-        let index = Key::new(listed, format!("{:020}#{name}", record.received_ms));
-        let head = Item::new(Key::new(partition, "head"), 1, text(record));
-        unit.put(Item { index: Some(index), expires_at_ms, ..head }, Condition::Absent);
+        let expires_at_ms = self.expiry(record);
+        unit.put(self.head_item(record, 1), Condition::Absent);
         for (number, piece) in body.chunks(PIECE_BYTES).enumerate() {
             let item = Item::new(piece_key(record, number), 1, text(&STANDARD.encode(piece)));
             unit.put(Item { expires_at_ms, ..item }, Condition::Any);
         }
+        let named =
+            [("type", &record.kind), ("customer", &record.customer), ("subscription", &record.stripe_subscription_id)];
+        for (list, name) in named {
+            if let Some(name) = name {
+                unit.put(self.pointer(record, list, &format!("{list}#{name}")), Condition::Any);
+            }
+        }
+        if matches!(record.state, State::Quarantined | State::Conflict) {
+            unit.put(self.pointer(record, "state", &format!("state#{}", record.state.name())), Condition::Any);
+        }
     }
 
-    /// What is remembered of a subscription.
-    pub(crate) async fn ledger(&self, tenant: &TenantId, id: &SubscriptionId) -> Result<StoredLedger, StoreError> {
-        match self.outbox.store().get(&ledger_key(tenant, id)).await? {
+    /// Writes an event anew where it stands as it was read.
+    pub(crate) fn rewrite(&self, unit: &mut Unit, before: &Stored, record: &Record) {
+        let repeats = i64::try_from(before.repeats).unwrap_or(i64::MAX);
+        let head = Item { counter: repeats, ..self.head_item(record, before.version + 1) };
+        unit.put(head, Condition::Version(before.version));
+        if before.record.state != record.state {
+            unit.delete(Key::new(record.partition(), "by#state"), Condition::Any);
+        }
+    }
+
+    /// Counts that an event came again.
+    pub(crate) async fn note_repeat(&self, record: &Record) -> Result<(), StoreError> {
+        let mut unit = Unit::new();
+        unit.add(Key::new(record.partition(), "head"), 1);
+        unit.put(self.pointer(record, "duplicate", "state#duplicate"), Condition::Any);
+        self.commit(unit).await
+    }
+
+    fn expiry(&self, record: &Record) -> Option<u64> {
+        Some(record.received_ms.saturating_add(self.memory_ms))
+    }
+
+    fn head_item(&self, record: &Record, version: u64) -> Item {
+        let head = Item::new(Key::new(record.partition(), "head"), version, text(record));
+        Item { index: Some(Key::new("received", place(record))), expires_at_ms: self.expiry(record), ..head }
+    }
+
+    fn pointer(&self, record: &Record, list: &str, index: &str) -> Item {
+        let item = Item::new(Key::new(record.partition(), format!("by#{list}")), 1, "{}");
+        Item { index: Some(Key::new(index, place(record))), expires_at_ms: self.expiry(record), ..item }
+    }
+
+    /// What is remembered of an aggregate (`subscription/s-1`) of a tenant.
+    pub(crate) async fn ledger(&self, tenant: &TenantId, aggregate: &str) -> Result<StoredLedger, StoreError> {
+        match self.outbox.store().get(&ledger_key(tenant, aggregate)).await? {
             Some(item) => Ok(StoredLedger { ledger: read(&item)?, version: item.version }),
             None => Ok(StoredLedger::default()),
         }
     }
 
-    /// Adds a subscription's new ledger to a unit, on condition that it is still as it was read.
-    pub(crate) fn write(unit: &mut Unit, tenant: &TenantId, id: &SubscriptionId, before: &StoredLedger, now: &Ledger) {
+    /// Adds an aggregate's new ledger to a unit, on condition that it is still as it was read.
+    pub(crate) fn write(unit: &mut Unit, tenant: &TenantId, aggregate: &str, before: &StoredLedger, now: &Ledger) {
         let condition = if before.version == 0 { Condition::Absent } else { Condition::Version(before.version) };
-        unit.put(Item::new(ledger_key(tenant, id), before.version + 1, text(now)), condition);
+        unit.put(Item::new(ledger_key(tenant, aggregate), before.version + 1, text(now)), condition);
+    }
+
+    /// Whose this Stripe object is, where an earlier event told.
+    pub(crate) async fn owner(&self, stripe_id: &str) -> Result<Option<Owner>, StoreError> {
+        self.outbox.store().get(&owner_key(stripe_id)).await?.map(|item| read(&item)).transpose()
+    }
+
+    /// Adds to a unit whose a Stripe object is, on condition that nobody's is known.
+    pub(crate) fn own(unit: &mut Unit, stripe_id: &str, owner: &Owner) {
+        unit.put(Item::new(owner_key(stripe_id), 1, text(owner)), Condition::Absent);
     }
 
     /// Commits.
@@ -215,12 +239,28 @@ impl Events {
     }
 }
 
+/// An event's place in every list: by the time it came.
+fn place(record: &Record) -> String {
+    format!("{:020}#{}", record.received_ms, record.name())
+}
+
+/// A head as an event.
+pub(crate) fn stored(item: &Item) -> Result<Stored, StoreError> {
+    let repeats = u64::try_from(item.counter).unwrap_or(0);
+    Ok(Stored { record: read(item)?, repeats, version: item.version })
+}
+
 fn piece_key(record: &Record, number: usize) -> Key {
     Key::new(record.partition(), format!("body#{number:02}"))
 }
 
-fn ledger_key(tenant: &TenantId, id: &SubscriptionId) -> Key {
-    Key::new(format!("subscription#{tenant}"), id.as_str())
+fn ledger_key(tenant: &TenantId, aggregate: &str) -> Key {
+    let (kind, id) = aggregate.split_once('/').unwrap_or(("aggregate", aggregate));
+    Key::new(format!("{kind}#{tenant}"), id)
+}
+
+fn owner_key(stripe_id: &str) -> Key {
+    Key::new(format!("stripe#{stripe_id}"), "owner")
 }
 
 fn text<T: Serialize>(value: &T) -> String {

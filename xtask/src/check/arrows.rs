@@ -1,4 +1,4 @@
-//! Who may depend on whom: contracts ← {bus, store, auth} ← outbox ← service ← services ← synapsed.
+//! Who may depend on whom: contracts ← {bus, store, auth} ← outbox ← service ← services ← {synapsed, benches}.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use super::Finding;
 const MAY_DEPEND: &[(&str, &[&[&str]])] = &[
     ("clock", &[]),
     ("contracts", &[]),
+    ("carrier", &[&["clock"]]),
     // Only its tests, which generate instances of every contract.
     ("contract-gate", &[&["contracts"]]),
     ("bus", &[BASE]),
@@ -23,24 +24,26 @@ const MAY_DEPEND: &[(&str, &[&[&str]])] = &[
     ("presence", &[BASE, BACKENDS, KIT]),
     ("signaling", &[BASE, BACKENDS, KIT]),
     ("subscription", &[BASE, BACKENDS, KIT]),
-    ("tunnel", &[BASE, BACKENDS, KIT]),
+    // Its tests run the real agent against it.
+    ("tunnel", &[BASE, BACKENDS, KIT, &["carrier", "agent"]]),
     ("webhook", &[BASE, BACKENDS, KIT]),
     ("synapsed", &[BASE, BACKENDS, KIT, SERVICES, CLIENTS, &["stripe-emulator"]]),
     ("peer", &[BASE]),
+    ("agent", &[BASE, &["carrier"]]),
     // `synapse contract` listens to the bus itself and compares contract sets (ADR 0030).
-    ("synapse", &[BASE, &["bus", "contract-gate", "peer"]]),
+    ("synapse", &[BASE, &["agent", "bus", "contract-gate", "peer"]]),
     ("stripe-emulator", &[&["clock"]]),
     // Behind its feature `contract`, for suites that drive a service over its bus.
     ("testkit", &[BASE, &["bus"]]),
     ("xtask", &[BASE, &["contract-gate", "testkit"]]),
-    ("benches", &[BASE, BACKENDS, &["outbox", "testkit"]]),
+    ("benches", &[BASE, BACKENDS, KIT, SERVICES, &["testkit", "stripe-emulator", "synapse", "synapsed"]]),
 ];
 
 const BASE: &[&str] = &["clock", "contracts"];
 const BACKENDS: &[&str] = &["bus", "store", "auth"];
 const KIT: &[&str] = &["outbox", "service"];
 const SERVICES: &[&str] = &["gateway", "presence", "signaling", "subscription", "tunnel", "webhook"];
-const CLIENTS: &[&str] = &["peer", "synapse"];
+const CLIENTS: &[&str] = &["agent", "peer", "synapse"];
 /// Free to everybody's tests, closed to everybody's builds.
 const TESTS_ONLY: &[&str] = &["testkit", "stripe-emulator"];
 

@@ -37,9 +37,11 @@ pub(super) fn module(entries: &[Entry]) -> Result<String> {
     for schema in [
         titled::<frames::ClientFrame>(),
         titled::<frames::ServerFrame>(),
+        titled::<frames::AuthResult>(),
         titled::<http::Problem>(),
         titled::<http::CreateSubscription>(),
         titled::<http::VerifySubscription>(),
+        titled::<http::TicketIssued>(),
         titled::<requests::subscription::SubscriptionView>(),
         titled::<requests::subscription::ProofIssued>(),
         titled::<requests::presence::PeerPage>(),

@@ -16,11 +16,15 @@ use crate::process::shown;
 pub(super) fn run(root: &Path, arguments: &[&str]) -> Result<Tally> {
     let mut command = Command::new("cargo");
     command.args(["test", "--no-fail-fast"]).args(arguments).current_dir(root);
-    counted(&mut command)
+    counted(&mut command, summary)
 }
 
-// A command that fails without a failed test (a build error, a crashed test binary) counts as one failure.
-fn counted(command: &mut Command) -> Result<Tally> {
+/// Runs `command`, passes its lines through and adds up what `count` finds in them. A command that fails without a
+/// failed test (a build error, a crash) counts as one failure.
+///
+/// # Errors
+/// The command could not be started.
+pub(super) fn counted(command: &mut Command, count: fn(&str) -> Option<Tally>) -> Result<Tally> {
     let shown = shown(command);
     let mut child = command
         .stdin(Stdio::null())
@@ -31,7 +35,7 @@ fn counted(command: &mut Command) -> Result<Tally> {
     for line in BufReader::new(child.stdout.take().context("the output is piped")?).lines() {
         let line = line.context("cargo's output is text")?;
         println!("{line}");
-        tally.add(summary(&line).unwrap_or_default());
+        tally.add(count(&line).unwrap_or_default());
     }
     let status = child.wait()?;
     if !status.success() && tally.failed == 0 {
@@ -56,7 +60,7 @@ mod tests {
     use super::*;
 
     fn counted_sh(script: &str) -> Tally {
-        counted(Command::new("sh").args(["-c", script])).unwrap()
+        counted(Command::new("sh").args(["-c", script]), summary).unwrap()
     }
 
     #[test]

@@ -97,9 +97,12 @@ async fn greet(socket: &mut Socket, options: &ConnectOptions) -> Result<u64, Con
     };
     let auth = ClientFrame::Auth {
         id: "auth".into(),
-        token: options.token.clone(),
+        token: Some(options.token.clone()),
+        ticket: None,
         peer_id: options.peer_id.clone(),
         proof: options.proof.clone(),
+        acks: false,
+        resume: None,
     };
     let text = serde_json::to_string(&auth).map_err(|error| ConnectError::Protocol(error.to_string()))?;
     socket.send(Message::text(text)).await.map_err(|error| ConnectError::Network(error.to_string()))?;
@@ -108,7 +111,6 @@ async fn greet(socket: &mut Socket, options: &ConnectOptions) -> Result<u64, Con
             ServerFrame::Outcome { problem: Some(problem), .. } => return Err(ConnectError::Refused(problem)),
             ServerFrame::Outcome { .. } => return Ok(heartbeat_ms),
             ServerFrame::Closing { reason, .. } => return Err(ConnectError::Protocol(reason)),
-            // News may overtake the outcome; the list that follows tells the same.
             _ => {}
         }
     }
@@ -210,9 +212,12 @@ impl Link {
                 }
                 true
             }
-            ServerFrame::Presence { peer } => self.events.send(Event::Presence(peer)).await.is_ok(),
-            ServerFrame::Signal { session_id, from, polite, signal } => {
+            ServerFrame::Presence { peer, .. } => self.events.send(Event::Presence(peer)).await.is_ok(),
+            ServerFrame::Signal { session_id, from, polite, signal, .. } => {
                 self.route(session_id, from, polite, signal).await
+            }
+            ServerFrame::Message { from, broadcast, note, .. } => {
+                self.events.send(Event::Message { from, broadcast, note }).await.is_ok()
             }
             ServerFrame::Closing { code, reason, reconnect_after_ms } => {
                 self.farewell = Some((code, reason, reconnect_after_ms));

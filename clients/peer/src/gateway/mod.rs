@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use contracts::frames::{ClientFrame, Outcome, PresenceAction};
+use contracts::frames::{ClientFrame, Note, Outcome, PresenceAction, Scope};
 use contracts::requests::presence::{PeerPage, PeerView};
 use contracts::requests::signaling::SessionOpened;
 use contracts::signals::signaling::PeerSignal;
@@ -57,6 +57,15 @@ pub enum Event {
     Presence(PeerView),
     /// Another peer opened a session with this one.
     Incoming(IncomingSession),
+    /// Another peer says something.
+    Message {
+        /// Who.
+        from: PeerId,
+        /// Whom else it was for; `None` when for this peer alone.
+        broadcast: Option<Scope>,
+        /// What it says.
+        note: Note,
+    },
     /// The connection is over; nothing follows.
     Closed {
         /// The WebSocket close code; `contracts::frames::close` explains ours. 1006 when there was none.
@@ -108,6 +117,15 @@ impl Gateway {
     /// The end of the connection.
     pub async fn ping(&self) -> Result<(), GatewayError> {
         self.outcome(|id| ClientFrame::Ping { id }).await.map(drop)
+    }
+
+    /// Sends a message to another peer; `Delivered` once its connection has it (and its client acknowledged it, where
+    /// it does), `Expired` when that did not happen in time.
+    ///
+    /// # Errors
+    /// The gateway's refusal (unknown peer, offline), or the end of the connection.
+    pub async fn message(&self, to: PeerId, note: Note) -> Result<Outcome, GatewayError> {
+        self.outcome(|id| ClientFrame::Message { id, to, note }).await.map(|(outcome, _)| outcome)
     }
 
     /// Opens a session with another peer.

@@ -3,6 +3,7 @@
 
 mod report;
 mod steps;
+mod tunnel;
 
 pub use report::{Report, Reporter, StepReport};
 
@@ -16,6 +17,8 @@ use contracts::PeerId;
 pub struct Target {
     /// The gateway, `http://host:port`.
     pub gateway: String,
+    /// The tunnel service, where it is not at the gateway's address.
+    pub tunnels: Option<String>,
     /// An access token of a user who may buy.
     pub token: String,
     /// A Stripe price on the gateway's allow-list.

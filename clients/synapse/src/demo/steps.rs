@@ -17,7 +17,7 @@ use peer::webrtc::{Connection, Options};
 use tokio::sync::mpsc;
 
 use super::report::{Report, Said};
-use super::{Target, unique_peer};
+use super::{Target, tunnel, unique_peer};
 use crate::Api;
 
 /// What goes across the data channel.
@@ -37,7 +37,7 @@ type Channel = (Arc<Connection>, Arc<Connection>);
 pub(super) async fn all(target: &Target, report: &mut Report) -> Result<(), &'static str> {
     let (api, clock, entropy) = (Api::new(&target.gateway, &target.token), Clock::system(), Entropy::system());
     let run = entropy.next_u64();
-    let [alice, bob, mallory] = ["alice", "bob", "mallory"].map(|name| unique_peer(name, run));
+    let [alice, bob, mallory, laptop] = ["alice", "bob", "mallory", "laptop"].map(|name| unique_peer(name, run));
     let key = format!("demo-{run:x}");
     let created = report.step("create subscription", create(&api, target, &key)).await?;
     report.step("same key again", create_again(&api, target, &key, &created)).await?;
@@ -48,9 +48,13 @@ pub(super) async fn all(target: &Target, report: &mut Report) -> Result<(), &'st
     report.step("see each other", see_each_other(&mut one, &two, &alice, &bob)).await?;
     let channel = report.step("open data channel", open_channel(&one, &mut two, &bob)).await?;
     report.step("send 1 MiB", send_payload(&channel, &entropy)).await?;
+    // On the heap: with an agent inside, it is too large for a thread's stack in a debug build.
+    let opening = Box::pin(tunnel::open(&api, target, &created, &laptop, &entropy));
+    let opened = report.step("open a tunnel", opening).await?;
+    report.step("cut it in a download", tunnel::download_through_a_cut(&opened)).await?;
     report.step("no proof, no entry", refuse_unproven(&api, &target.token, &mallory)).await?;
     report.step("cancel at stripe", cancel(target, &created)).await?;
-    report.step("both put out", put_out(&mut one, &mut two)).await?;
+    report.step("all put out", put_out(&mut one, &mut two, opened)).await?;
     Ok(())
 }
 
@@ -106,7 +110,7 @@ async fn deliveries(target: &Target) -> anyhow::Result<String> {
 }
 
 async fn prove(api: &Api, created: &SubscriptionView, peers: [&PeerId; 2]) -> anyhow::Result<Said<[String; 2]>> {
-    let ask = |peer: &PeerId| VerifySubscription { peer_id: peer.clone() };
+    let ask = |peer: &PeerId| VerifySubscription { peer_id: peer.clone(), peer_key: None };
     let one = api.verify(&created.subscription_id, &ask(peers[0])).await?;
     let two = api.verify(&created.subscription_id, &ask(peers[1])).await?;
     let life_s = (one.expires_at_ms - one.refresh_at_ms) / 400;
@@ -171,7 +175,7 @@ async fn incoming(joined: &mut Joined) -> anyhow::Result<IncomingSession> {
         match joined.events.recv().await.context("the connection ended")? {
             Event::Incoming(session) => return Ok(session),
             Event::Closed { code, reason, .. } => bail!("closed with {code} {reason}"),
-            Event::Presence(_) => {}
+            Event::Presence(_) | Event::Message { .. } => {}
         }
     }
 }
@@ -211,12 +215,13 @@ async fn cancel(target: &Target, created: &SubscriptionView) -> anyhow::Result<S
     Ok((format!("{} is canceled there; nobody told us yet", created.stripe_subscription_id), ()))
 }
 
-async fn put_out(one: &mut Joined, two: &mut Joined) -> anyhow::Result<Said<()>> {
+async fn put_out(one: &mut Joined, two: &mut Joined, opened: tunnel::Opened) -> anyhow::Result<Said<()>> {
     for joined in [one, two] {
         let (code, reason) = closed(joined).await?;
         ensure!(code == close::ENTITLEMENT_LOST, "closed with {code} {reason} instead of {}", close::ENTITLEMENT_LOST);
     }
-    Ok((format!("both sockets closed with {} entitlement_lost", close::ENTITLEMENT_LOST), ()))
+    tunnel::ended(opened).await?;
+    Ok((format!("both sockets and the tunnel closed with {} entitlement_lost", close::ENTITLEMENT_LOST), ()))
 }
 
 async fn closed(joined: &mut Joined) -> anyhow::Result<(u16, String)> {

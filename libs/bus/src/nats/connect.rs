@@ -19,7 +19,7 @@ pub(super) struct Features {
     pub(super) multi_filter: bool,
     /// ≥ 2.11: one process holds a partition and reads ahead. Else `max_ack_pending = 1`.
     pub(super) pinned: bool,
-    /// ≥ 2.12: atomic batches. Else waves in which each key is under way once.
+    /// ≥ 2.12: atomic batches. Else one event of a key is under way at a time.
     pub(super) atomic: bool,
     /// ≥ 2.10.4: `+TERM` takes a reason.
     pub(super) term_reason: bool,
@@ -119,7 +119,7 @@ async fn probe(client: &async_nats::Client, jetstream: &jetstream::Context) -> R
     for (has, feature, instead) in [
         (features.multi_filter, "consumers with several filters", "all kinds are read, foreign ones acknowledged"),
         (features.pinned, "pinned clients (server 2.11)", "one unsettled event per partition"),
-        (features.atomic, "atomic batches (server 2.12)", "waves with each key under way once"),
+        (features.atomic, "atomic batches (server 2.12)", "one event of a key after the other"),
         (features.term_reason, "reasons of +TERM", "the reason is only logged here"),
     ] {
         if !has {

@@ -36,7 +36,7 @@ pub struct NatsOptions {
     pub max_payload_bytes: usize,
     /// Most events that wait to be published; beyond it publishing fails with `Full`. Default 8,192.
     pub publish_queue: usize,
-    /// Most events sent and not yet confirmed; also the size of an atomic batch, which servers limit to 1,000.
+    /// Most events sent and not yet confirmed, 1 to 1,000; an atomic batch (servers allow 1,000) takes half of them.
     /// Default 1,000.
     pub publish_window: usize,
     /// How long a publish waits for the server's confirmation. Default 5 s.

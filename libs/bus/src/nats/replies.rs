@@ -88,6 +88,11 @@ impl Replies {
 impl Reply {
     /// The reply; `None` when the bus closed.
     pub(super) async fn wait(mut self) -> Option<Message> {
+        self.answer().await
+    }
+
+    /// The same for one that is kept. Not to be asked again once it answered.
+    pub(super) async fn answer(&mut self) -> Option<Message> {
         (&mut self.receiver).await.ok()
     }
 }

@@ -55,13 +55,6 @@ impl Sender {
     }
 
     pub(super) fn publish(&self, sqs: &Sqs, batch: Vec<Envelope>) -> Vec<BoxFuture<'static, Result<(), BusError>>> {
-        let span = tracing::debug_span!(
-            "publish",
-            messaging.system = "aws_sqs",
-            messaging.operation.type = "send",
-            messaging.batch.message_count = batch.len()
-        );
-        let _entered = span.enter();
         let mut broken: HashSet<String> = HashSet::new();
         let mut jobs: BTreeMap<&str, Vec<Job>> = BTreeMap::new();
         let mut results: Vec<BoxFuture<'static, Result<(), BusError>>> = Vec::with_capacity(batch.len());

@@ -30,11 +30,10 @@ const CAUSATION_ID: HeaderName = HeaderName::from_static("ce-causationid");
 const EXPIRY_TIME: HeaderName = HeaderName::from_static("ce-expirytime");
 const DATA_REF: HeaderName = HeaderName::from_static("ce-dataref");
 const DATA_SHA256: HeaderName = HeaderName::from_static("ce-datasha256");
-const CE_TRACEPARENT: HeaderName = HeaderName::from_static("ce-traceparent");
-const CE_TRACESTATE: HeaderName = HeaderName::from_static("ce-tracestate");
-/// The same trace context again under the names that tracing tools look for.
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+// Under these names only: a plain `traceparent` with its flag "sampled" makes nats-server (2.11 and later) copy all
+// headers of every message into a map, whether or not anybody traces it there.
+const TRACEPARENT: HeaderName = HeaderName::from_static("ce-traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("ce-tracestate");
 
 /// The headers of an envelope in binary mode; its data is the message's body.
 ///
@@ -67,10 +66,8 @@ pub fn to_headers(envelope: &Envelope) -> Result<HeaderMap, BusError> {
     }
     if let Some(parent) = trail.traceparent.as_deref().filter(|value| is_traceparent(value)) {
         put(&mut headers, TRACEPARENT, parent);
-        put(&mut headers, CE_TRACEPARENT, parent);
         if let Some(state) = trail.tracestate.as_deref().filter(|value| is_tracestate(value)) {
-            put(&mut headers, TRACESTATE, state);
-            put_encoded(&mut headers, CE_TRACESTATE, state);
+            put_encoded(&mut headers, TRACESTATE, state);
         }
     }
     Ok(headers)

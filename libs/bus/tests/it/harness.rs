@@ -31,7 +31,7 @@ pub(crate) enum Kind {
 pub(crate) struct Harness {
     pub(crate) kind: Kind,
     pub(crate) nats: Option<Nats>,
-    prefix: String,
+    pub(crate) prefix: String,
     pub(crate) bus: Bus,
 }
 
@@ -63,8 +63,13 @@ impl Harness {
     pub(crate) async fn process(&self) -> Bus {
         match self.kind {
             Kind::Embedded => self.bus.clone(),
-            kind => connect(kind, self.nats.as_ref(), &self.prefix).await,
+            _ => self.another().await,
         }
+    }
+
+    /// The bus of another process, of which nothing is left when it is dropped.
+    pub(crate) async fn another(&self) -> Bus {
+        connect(self.kind, self.nats.as_ref(), &self.prefix).await
     }
 
     pub(crate) fn is_sqs(&self) -> bool {

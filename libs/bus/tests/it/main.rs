@@ -3,6 +3,8 @@
 //! shown to be lacking.
 
 mod cases;
+mod dropped;
 mod harness;
+mod lacks;
 mod outage;
 mod unfit;

@@ -16,6 +16,20 @@ async fn a_server_that_is_not_there_is_unavailable() {
 #[tokio::test]
 async fn a_server_without_jetstream_is_refused_by_name() {
     for version in NatsVersion::ALL {
+        let nats = tokio::task::spawn_blocking(move || Nats::start_core(version)).await.unwrap();
+        let error = Bus::nats(nats_options(&nats), Clock::system()).await.err().unwrap();
+        assert_eq!(error.kind(), BusErrorKind::Unfit, "{error}");
+        let expected = format!("nats-server {}: JetStream is disabled; start it with --jetstream", version.number());
+        assert!(error.to_string().contains(&expected), "{error}");
+        // Requests and signals of the SQS bus would run there, but its large payloads would not.
+        let error = Bus::sqs(sqs_options(&nats, "core-"), Clock::system()).await.err().unwrap();
+        assert!(error.to_string().contains(&expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_account_without_jetstream_is_refused_by_name() {
+    for version in NatsVersion::ALL {
         let nats = tokio::task::spawn_blocking(move || {
             let accounts = "accounts { PLAIN { users: [{user: u, password: p}] } }\nno_auth_user: u";
             Nats::start_with(version, accounts)

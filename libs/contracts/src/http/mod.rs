@@ -2,6 +2,10 @@
 
 mod problem;
 mod subscription;
+mod ticket;
 
 pub use problem::{Problem, Violation};
-pub use subscription::{CreateSubscription, VerifySubscription};
+pub use subscription::{
+    CancelSubscription, ChangePlan, CreateCheckout, CreatePortal, CreateSubscription, VerifySubscription,
+};
+pub use ticket::TicketIssued;

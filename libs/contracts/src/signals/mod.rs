@@ -10,6 +10,9 @@ pub(crate) fn entries() -> Vec<crate::Entry> {
         crate::Entry::signal::<presence::ChangedV1>(),
         crate::Entry::signal::<signaling::DeliverV1>(),
         crate::Entry::signal::<gateway::EntitlementLostV1>(),
+        crate::Entry::signal::<gateway::BroadcastV1>(),
+        crate::Entry::signal::<gateway::CallV1>(),
+        crate::Entry::signal::<gateway::ReplyV1>(),
     ]
 }
 

@@ -2,6 +2,7 @@ use futures::FutureExt;
 use store::{Action, Condition};
 
 use super::flight::Row;
+use super::pause::Rest;
 use super::{Deleted, Shard};
 use crate::Step;
 use crate::lease::Lease;
@@ -23,7 +24,8 @@ impl Shard {
             let store = self.core.store.clone();
             self.deleting.push(
                 async move {
-                    let result = store.transact(actions).await;
+                    // Should a power cut bring rows back, they are published again and the inboxes drop them.
+                    let result = store.transact_unsynced(actions).await;
                     (rows, result)
                 }
                 .boxed(),
@@ -42,6 +44,7 @@ impl Shard {
             self.trouble.get_or_insert(error.into());
         } else {
             self.published += rows.len();
+            self.pause = Rest::default();
         }
         for row in rows {
             if let Some(flight) = self.flights.get_mut(&row.key) {

@@ -13,7 +13,7 @@ const RESTS_MAX: usize = 10_000;
 /// A wait after failures in a row.
 #[derive(Default)]
 pub(super) struct Rest {
-    failures: u32,
+    pub(super) failures: u32,
     /// 0 while not waiting.
     pub(super) until_ms: u64,
 }

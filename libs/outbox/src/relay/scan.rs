@@ -21,6 +21,8 @@ pub(super) struct Chosen {
     pub(super) rows: Vec<Item>,
     /// Keys in flight or waiting.
     pub(super) passed_over: Vec<String>,
+    /// Keys among the rows of which more rows wait, or may wait on the next page.
+    pub(super) cut: Vec<String>,
 }
 
 impl Scan {
@@ -59,7 +61,7 @@ impl Scan {
     /// Picks up to `room` rows, up to `per_key` of each key, of keys that are not busy, and moves on. The place never
     /// lies inside a key, because a key is always read from its first row.
     pub(super) fn choose(&mut self, page: Page, room: usize, per_key: usize, busy: impl Fn(&str) -> bool) -> Chosen {
-        let mut chosen = Chosen { rows: Vec::new(), passed_over: Vec::new() };
+        let mut chosen = Chosen { rows: Vec::new(), passed_over: Vec::new(), cut: Vec::new() };
         let mut current = Current::default();
         for item in page.items {
             let key = keys::key_of_row(&item.key.sort);
@@ -69,7 +71,7 @@ impl Scan {
                     self.place = Place::From(format!("{key}#"));
                     return chosen;
                 }
-                current = Current { key: key.to_owned(), taken: 0, busy: busy(key) };
+                current = Current { key: key.to_owned(), busy: busy(key), ..Current::default() };
                 if current.busy {
                     chosen.passed_over.push(current.key.clone());
                 }
@@ -80,13 +82,14 @@ impl Scan {
             if current.taken < per_key && chosen.rows.len() < room {
                 current.taken += 1;
                 chosen.rows.push(item);
-            } else {
-                self.again = true;
+            } else if !std::mem::replace(&mut current.cut, true) {
+                chosen.cut.push(current.key.clone());
             }
         }
         if page.next.is_some() {
-            // The last key may have more rows on the next page.
-            self.again |= !current.busy;
+            if !current.busy && !current.cut {
+                chosen.cut.push(current.key.clone());
+            }
             self.place = Place::From(keys::after_key(&current.key));
         } else {
             (self.place, self.wanted) = (Place::Start, std::mem::take(&mut self.again));
@@ -100,4 +103,5 @@ struct Current {
     key: String,
     taken: usize,
     busy: bool,
+    cut: bool,
 }

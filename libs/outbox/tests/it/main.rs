@@ -5,6 +5,7 @@ mod dead;
 mod dynamo;
 mod fixture;
 mod inbox;
+mod overlap;
 mod relay;
 mod retry;
 mod wire;

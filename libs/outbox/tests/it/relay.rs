@@ -142,7 +142,7 @@ async fn a_restarted_process_takes_its_own_leases_over_at_once() {
     let (clock, _hand) = Clock::manual(1_000_000);
     let world = World::on(clock.clone(), bus(&clock));
     let consumer = Running::consumer(&world.listener, &EVERY, Scribe::new(world.listener.store()));
-    let lease = Item::new(Key::new("outbox-lease#3", "lease"), 7, r#"{"owner":"local","until_ms":1004000}"#);
+    let lease = Item::new(Key::new("outbox-lease#0", "lease"), 7, r#"{"owner":"local","until_ms":1004000}"#);
     world.publisher.store().put(lease, Condition::Absent).await.unwrap();
     notes(&world.publisher, "peer/alice", 1..=1).await;
     assert_eq!(world.publisher.relay_once().await.unwrap(), 1);
@@ -181,7 +181,7 @@ async fn a_slow_key_holds_back_only_itself() {
     });
     let consumer = Running::consumer(&world.listener, &EVERY, scribe);
     // One shard and a window of 8: ten waiting rows of the slow key would fill it.
-    let options = Options { shards: 1, in_flight: 8, in_flight_per_key: 2, page: 4, ..Options::default() };
+    let options = Options { shards: Some(1), in_flight: 8, in_flight_per_key: 2, page: 4, ..Options::default() };
     let publisher = outbox("presence", world.publisher.store(), &world.bus, &world.clock, options);
     publisher.commit(note("peer/a-slow", 1, "slow")).await.unwrap();
     notes(&publisher, "peer/a-slow", 2..=10).await;
@@ -237,7 +237,7 @@ async fn facts_beyond_the_limits_are_refused_with_the_rule() {
 async fn a_row_that_cannot_be_read_stops_only_its_key() {
     let world = World::new();
     let consumer = Running::consumer(&world.listener, &EVERY, Scribe::new(world.listener.store()));
-    let options = Options { shards: 1, ..Options::default() };
+    let options = Options { shards: Some(1), ..Options::default() };
     let publisher = outbox("presence", world.publisher.store(), &world.bus, &world.clock, options);
     let broken = Key::new("outbox#0", format!("{}#{:020}#{NOTED}", key("peer/alice"), 2));
     notes(&publisher, "peer/alice", [1, 3]).await;
@@ -250,5 +250,34 @@ async fn a_row_that_cannot_be_read_stops_only_its_key() {
     publisher.store().delete(broken, Condition::Exists).await.unwrap();
     assert_eq!(publisher.relay_once().await.unwrap(), 1);
     assert_eq!(world.trace().of("peer/alice").await, [1, 3]);
+    consumer.stop().await;
+}
+
+#[tokio::test]
+async fn the_first_use_of_a_table_decides_its_number_of_shards() {
+    let world = World::new();
+    let consumer = Running::consumer(&world.listener, &EVERY, Scribe::new(world.listener.store()));
+    let with = |shards| {
+        let options = Options { shards, ..Options::default() };
+        outbox("presence", world.publisher.store(), &world.bus, &world.clock, options)
+    };
+    let abouts: Vec<String> = (0..20).map(|number| format!("peer/{number}")).collect();
+    // Twenty keys in eight shards; then the service starts again with fewer, and once more with none named.
+    let first = with(Some(8));
+    for about in &abouts {
+        notes(&first, about, 1..=2).await;
+    }
+    let fewer = with(Some(2));
+    for about in &abouts {
+        notes(&fewer, about, 3..=3).await;
+    }
+    assert_eq!(fewer.pending().await.unwrap(), 60, "the old rows count too");
+    assert_eq!(fewer.relay_once().await.unwrap(), 60, "and are published, in order with the new ones");
+    notes(&with(None), &abouts[0], 4..=4).await;
+    assert_eq!(first.relay_once().await.unwrap(), 1, "old and new processes agree");
+    assert_eq!(world.trace().of(&abouts[0]).await, [1, 2, 3, 4]);
+    for about in &abouts[1..] {
+        assert_eq!(world.trace().of(about).await, [1, 2, 3], "{about}");
+    }
     consumer.stop().await;
 }

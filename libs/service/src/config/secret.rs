@@ -32,6 +32,14 @@ impl Secret {
         Self { value: Arc::new(RwLock::new(value.into())), file: None }
     }
 
+    /// A secret in a file, as `key_file` names one: for settings whose keys are the operator's choice.
+    ///
+    /// # Errors
+    /// When the file can't be read, is empty or larger than 64 KiB.
+    pub fn from_file(file: &Path) -> io::Result<Self> {
+        Ok(Self { file: Some(file.into()), ..Self::new(read(file)?) })
+    }
+
     /// The value as it is now. Ask again for each use, so that rotation reaches it.
     pub fn current(&self) -> SecretString {
         self.value.read().unwrap_or_else(PoisonError::into_inner).clone()

@@ -59,6 +59,8 @@ codes! {
     AuthenticationExpired = "authentication_expired", 401, "Refresh the access token and send the request again.";
     /// The payment did not go through
     PaymentFailed = "payment_failed", 402, "Let the customer complete or change the payment, then try again.";
+    /// The bank wants the customer to confirm the payment
+    PaymentActionRequired = "payment_action_required", 402, "Confirm the payment with 'payment.client_secret' (Stripe.js) or on the page 'payment.hosted_invoice_url', then send the same request with the same Idempotency-Key.";
     /// The subscription no longer entitles to this
     EntitlementLost = "entitlement_lost", 402, "Renew the subscription, get a new proof, then connect again.";
     /// This is not allowed
@@ -75,6 +77,8 @@ codes! {
     PeerUnknown = "peer_unknown", 404, "Check the peer's id; it must have been connected in this tenant.";
     /// The session is not known
     SessionUnknown = "session_unknown", 404, "Open a new session; this one never was or has ended.";
+    /// There is no such tunnel
+    TunnelUnknown = "tunnel_unknown", 404, "Check the address; whoever gave it to you may have closed the tunnel for good.";
     /// This method is not allowed here
     MethodNotAllowed = "method_not_allowed", 405, "Use one of the methods in the Allow header.";
     /// The request took too long to arrive
@@ -99,14 +103,24 @@ codes! {
     UnknownPrice = "unknown_price", 422, "Use one of the prices named in 'detail'.";
     /// Too many requests
     RateLimited = "rate_limited", 429, "Wait as long as Retry-After says, then go on slower.";
+    /// The plan's limit is used up
+    QuotaExceeded = "quota_exceeded", 429, "Wait as long as Retry-After says (without one: use less at once), or change to a larger plan.";
     /// The headers are too many or too large
     HeadersTooLarge = "headers_too_large", 431, "Send at most 50 headers, names up to 256 bytes, values up to 8192.";
     /// Something went wrong here
     Internal = "internal_error", 500, "Try again later; if it stays, report 'error_id'.";
     /// A service outside did not do its part
     ExternalService = "external_service_failed", 502, "Try again later with the same Idempotency-Key; 'detail' names the service.";
+    /// The other end of the tunnel is not connected
+    AgentOffline = "agent_offline", 502, "Start the agent on the machine behind this tunnel, then try again.";
+    /// The origin behind the tunnel can't be reached
+    OriginUnreachable = "origin_unreachable", 502, "Start the program behind the tunnel; 'detail' says where the agent looked for it.";
+    /// The connection to the other end of the tunnel was lost
+    AgentLost = "agent_lost", 502, "Try again; a request that is not idempotent may have taken effect.";
     /// This can't be done right now
     Unavailable = "unavailable", 503, "Wait as long as Retry-After says, then try again.";
+    /// The origin behind the tunnel did not answer in time
+    OriginTimeout = "origin_timeout", 504, "Look at the program behind the tunnel: it has the request, but does not answer.";
     /// It took too long
     Timeout = "timeout", 504, "Try again with the same Idempotency-Key: the request may have taken effect.";
 }

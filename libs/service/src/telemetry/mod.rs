@@ -27,7 +27,7 @@ pub(crate) use metrics::install as install_metrics;
 pub use metrics::{render_metrics, run_upkeep};
 pub use redact::{is_secret_name, scrub};
 pub use settings::{LogFormat, TelemetrySettings};
-pub use trace::{TraceContext, current_trace, set_parent};
+pub use trace::{TraceContext, add_link, current_trace, set_parent};
 
 /// Why telemetry did not start.
 #[derive(Debug, thiserror::Error)]

@@ -81,6 +81,11 @@ pub fn set_parent(span: &Span, parent: &TraceContext) {
     let _ = span.set_parent(parent.to_otel());
 }
 
+/// Ties `span` to a place in another trace; without effect where traces are off.
+pub fn add_link(span: &Span, other: &TraceContext) {
+    span.add_link(other.to_otel().span().span_context().clone());
+}
+
 fn is_traceparent(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let [version, trace, span, flags] = parts[..] else { return false };

@@ -29,7 +29,7 @@ struct Job {
 type Room = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 enum Work {
-    Transact { actions: Vec<Action>, answer: oneshot::Sender<Result<(), StoreError>> },
+    Transact { actions: Vec<Action>, synced: bool, answer: oneshot::Sender<Result<(), StoreError>> },
     Sweep { limit: u32, answer: oneshot::Sender<Result<u64, StoreError>> },
 }
 
@@ -39,17 +39,18 @@ impl Writer {
         let places = Arc::new(Semaphore::new(options.queue_max));
         let kibs = Arc::new(Semaphore::new((options.queue_bytes_max / KIB).min(Semaphore::MAX_PERMITS)));
         let last_sweep = clock.monotonic();
-        let writing = Writing { connection, options, clock, last_sweep };
+        let writing = Writing { connection, options, clock, last_sweep, syncs: true };
         std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || writing.run(&waiting)).map_err(
             |error| StoreError::new(StoreErrorKind::Unavailable, "the writer thread can't start").with_source(error),
         )?;
         Ok(Self { jobs, places, kibs })
     }
 
-    pub(super) async fn transact(&self, actions: Vec<Action>) -> Result<(), StoreError> {
+    /// `synced`: answered when it is on the disk.
+    pub(super) async fn transact(&self, actions: Vec<Action>, synced: bool) -> Result<(), StoreError> {
         let bytes = actions.iter().map(limits::action_bytes).sum();
         let (answer, answered) = oneshot::channel();
-        self.send(Work::Transact { actions, answer }, bytes).await?;
+        self.send(Work::Transact { actions, synced, answer }, bytes).await?;
         answered.await.unwrap_or_else(|_| Err(gone()))
     }
 
@@ -76,6 +77,8 @@ struct Writing {
     options: SqliteOptions,
     clock: Clock,
     last_sweep: Duration,
+    /// Whether the connection syncs with each commit (`synchronous=FULL`, as it is opened).
+    syncs: bool,
 }
 
 /// One transaction of a group and who waits for it.
@@ -116,14 +119,17 @@ impl Writing {
     /// Does `first` and what waits behind it; returns a job that did not fit the group.
     fn work(&mut self, first: Job, jobs: &Receiver<Job>) -> Option<Job> {
         let mut group = Vec::new();
-        let mut bytes = 0;
+        let (mut bytes, mut synced) = (0, false);
         let mut job = first;
         loop {
             bytes += job.bytes;
             match job.work {
-                Work::Transact { actions, answer } => group.push((actions, answer, job.room)),
+                Work::Transact { actions, synced: this, answer } => {
+                    synced |= this;
+                    group.push((actions, answer, job.room));
+                }
                 Work::Sweep { limit, answer } => {
-                    self.commit(group);
+                    self.commit(group, synced);
                     let _ = answer.send(self.sweep(limit));
                     return None;
                 }
@@ -133,22 +139,25 @@ impl Writing {
             }
             job = match jobs.try_recv() {
                 Ok(job) if bytes + job.bytes > self.options.group_commit_bytes_max => {
-                    self.commit(group);
+                    self.commit(group, synced);
                     return Some(job);
                 }
                 Ok(job) => job,
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
             };
         }
-        self.commit(group);
+        self.commit(group, synced);
         None
     }
 
-    /// Commits the group at once and answers everybody when it is durable. Should a write of one fail, each gets a
-    /// commit of its own, so that one that does not fit the disk takes no other with it.
-    fn commit(&mut self, group: Vec<Waiting>) {
+    /// Commits the group at once and answers everybody, when it is durable if anybody asked for that. Should a write of
+    /// one fail, each gets a commit of its own, so that one that does not fit the disk takes no other with it.
+    fn commit(&mut self, group: Vec<Waiting>, synced: bool) {
         if group.is_empty() {
             return;
+        }
+        if let Err(error) = self.sync(synced) {
+            return answer_all(group, &error);
         }
         let now_ms = self.clock.now_ms();
         match self.together(group.iter().map(|(actions, ..)| actions.as_slice()), now_ms) {
@@ -231,6 +240,18 @@ impl Writing {
                 Err(error)
             }
         }
+    }
+
+    /// Whether the next commits wait for the disk. One that does makes those before it durable as well: all are in the
+    /// same log.
+    fn sync(&mut self, wanted: bool) -> Result<(), StoreError> {
+        if self.syncs != wanted {
+            let mode = if wanted { "FULL" } else { "NORMAL" };
+            let changed = self.connection.pragma_update(None, "synchronous", mode);
+            changed.map_err(|error| failed("changing how commits reach the disk", error))?;
+            self.syncs = wanted;
+        }
+        Ok(())
     }
 
     fn begin(&mut self) -> Result<(), StoreError> {

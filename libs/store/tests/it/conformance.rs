@@ -96,7 +96,8 @@ macro_rules! conformance {
             counters { an_add_creates, adds_sum, an_add_keeps_the_rest, an_add_under_conditions, a_put_sets_it,
                        an_overflow_is_refused }
             transactions { all_of_it, none_of_it, the_first_that_fails, every_kind_at_once, a_hundred_actions,
-                           four_megabytes, a_failed_one_leaves_no_counter, moving_an_item }
+                           four_megabytes, a_failed_one_leaves_no_counter, moving_an_item,
+                           one_that_waits_for_no_disk }
             limits { no_action, too_many_actions, a_key_twice, too_large_together, too_large_an_item, empty_keys,
                      long_keys, keys_at_the_limit, index_keys, page_sizes, ranges, large_numbers }
             races { one_winner_of_a_put, one_winner_of_a_version, one_winner_of_a_transaction, no_lost_adds,

@@ -46,7 +46,8 @@ struct State {
 #[derive(Debug)]
 struct Endpoint {
     url: String,
-    secret: String,
+    /// The newest first; older ones with the moment they expire.
+    secrets: Vec<(String, u64)>,
     lane: Lane,
     in_flight: usize,
     wake: Arc<Notify>,
@@ -85,7 +86,7 @@ impl Deliveries {
         let stop = self.stop.child_token();
         let endpoint = Endpoint {
             url: url.to_owned(),
-            secret: secret.to_owned(),
+            secrets: vec![(secret.to_owned(), u64::MAX)],
             lane: Lane::default(),
             in_flight: 0,
             wake: Arc::clone(&wake),
@@ -99,6 +100,16 @@ impl Deliveries {
     pub(crate) fn redirect(&self, id: &str, url: &str) {
         if let Some(endpoint) = self.lock().endpoints.get_mut(id) {
             endpoint.url = url.to_owned();
+        }
+    }
+
+    /// Signs with another secret from now on, and with the newest one before for as long as it is said to live.
+    pub(crate) fn roll(&self, id: &str, secret: &str, expire_in_s: u64) {
+        let now_ms = self.clock.now_ms();
+        if let Some(endpoint) = self.lock().endpoints.get_mut(id) {
+            endpoint.secrets.truncate(1);
+            endpoint.secrets[0].1 = now_ms.saturating_add(expire_in_s.saturating_mul(1_000));
+            endpoint.secrets.insert(0, (secret.to_owned(), u64::MAX));
         }
     }
 
@@ -150,12 +161,12 @@ impl Deliveries {
 
     async fn work(self: Arc<Self>, id: String, wake: Arc<Notify>, stop: CancellationToken) {
         loop {
-            let Some((step, url, secret)) = self.step(&id) else { return };
+            let Some((step, url, secrets)) = self.step(&id) else { return };
             let wait = match step {
                 Step::Send(job) => {
                     tokio::select! {
                         () = stop.cancelled() => return,
-                        () = self.attempt(&id, *job, &url, &secret) => continue,
+                        () = self.attempt(&id, *job, &url, &secrets) => continue,
                     }
                 }
                 Step::WaitUntil(due_ms) => Some(due_ms.saturating_sub(self.clock.now_ms())),
@@ -175,7 +186,7 @@ impl Deliveries {
         }
     }
 
-    fn step(&self, id: &str) -> Option<(Step, String, String)> {
+    fn step(&self, id: &str) -> Option<(Step, String, Vec<String>)> {
         let now_ms = self.clock.now_ms();
         let state = &mut *self.lock();
         let endpoint = state.endpoints.get_mut(id)?;
@@ -183,17 +194,19 @@ impl Deliveries {
         if matches!(step, Step::Send(_)) {
             endpoint.in_flight += 1;
         }
-        Some((step, endpoint.url.clone(), endpoint.secret.clone()))
+        endpoint.secrets.retain(|(_, until_ms)| *until_ms > now_ms);
+        let secrets = endpoint.secrets.iter().map(|(secret, _)| secret.clone()).collect();
+        Some((step, endpoint.url.clone(), secrets))
     }
 
-    async fn attempt(&self, id: &str, mut job: Job, url: &str, secret: &str) {
+    async fn attempt(&self, id: &str, mut job: Job, url: &str, secrets: &[String]) {
         let now_ms = self.clock.now_ms();
         let sent = self
             .client
             .post(url)
             .header("Content-Type", "application/json; charset=utf-8")
             .header("User-Agent", "Stripe/1.0 (+https://stripe.com/docs/webhooks)")
-            .header("Stripe-Signature", signature(secret, now_ms / 1_000, &job.body))
+            .header("Stripe-Signature", signature(secrets, now_ms / 1_000, &job.body))
             .body(job.body.to_vec())
             .send()
             .await;
@@ -230,15 +243,19 @@ impl Deliveries {
     }
 }
 
-/// The `Stripe-Signature` header: HMAC-SHA256 with the whole `whsec_…` text over `"{t}."` and the raw body.
-/// Source: Stripe's documentation, "Verify webhook signatures manually".
-fn signature(secret: &str, now_s: u64, body: &[u8]) -> String {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-    let mut context = hmac::Context::with_key(&key);
-    context.update(format!("{now_s}.").as_bytes());
-    context.update(body);
-    let hex: String = context.sign().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("t={now_s},v1={hex}")
+/// The `Stripe-Signature` header: HMAC-SHA256 with the whole `whsec_…` text over `"{t}."` and the raw body, once per
+/// secret. Source: Stripe's documentation, "Verify webhook signatures manually".
+fn signature(secrets: &[String], now_s: u64, body: &[u8]) -> String {
+    let mut header = format!("t={now_s}");
+    for secret in secrets {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+        let mut context = hmac::Context::with_key(&key);
+        context.update(format!("{now_s}.").as_bytes());
+        context.update(body);
+        header += ",v1=";
+        header.extend(context.sign().as_ref().iter().map(|byte| format!("{byte:02x}")));
+    }
+    header
 }
 
 fn keep(log: &mut VecDeque<Record>, record: Record, limit: usize) {

@@ -1,19 +1,26 @@
 use serde_json::{Value, json};
 
-use super::{payment_methods, subscription_changes};
+use super::{payment_methods, subscription_changes, test_clocks};
 use crate::error::ApiError;
+use crate::kind::Kind;
 use crate::listing::{self, PAGING};
 use crate::metadata;
 use crate::params::Params;
-use crate::world::{Kind, World};
+use crate::world::World;
 
 const TEXTS: [&str; 4] = ["description", "email", "name", "phone"];
 const ADDRESS: [&str; 6] = ["city", "country", "line1", "line2", "postal_code", "state"];
 
 pub(crate) fn create(world: &mut World, params: &Params) -> Result<Value, ApiError> {
-    params.only(&[&TEXTS[..], &["address", "invoice_settings", "metadata", "payment_method"]].concat())?;
+    params
+        .only(&[&TEXTS[..], &["address", "invoice_settings", "metadata", "payment_method", "test_clock"]].concat())?;
+    let clock = params.text("test_clock")?;
+    if let Some(clock) = &clock {
+        test_clocks::room_on(world, clock)?;
+    }
     let id = world.id(Kind::Customer);
     let mut customer = object(&id, world.now_s());
+    customer["test_clock"] = json!(clock);
     apply(&mut customer, params)?;
     world.room(Kind::Customer, 1)?;
     if let Some(card) = params.text("payment_method")? {
@@ -46,7 +53,7 @@ pub(crate) fn delete(world: &mut World, id: &str) -> Result<Value, ApiError> {
         .filter_map(|subscription| subscription["id"].as_str().map(str::to_owned))
         .collect();
     for subscription in ids {
-        subscription_changes::end(world, &subscription, None)?;
+        subscription_changes::end(world, &subscription, None, "cancellation_requested")?;
     }
     let gone = json!({ "id": id, "object": "customer", "deleted": true });
     world.modify(Kind::Customer, id, |customer| *customer = gone.clone())?;
@@ -55,10 +62,17 @@ pub(crate) fn delete(world: &mut World, id: &str) -> Result<Value, ApiError> {
 }
 
 pub(crate) fn list(world: &World, params: &Params) -> Result<Value, ApiError> {
-    params.only(&[&PAGING[..], &["email"]].concat())?;
+    params.only(&[&PAGING[..], &["email", "test_clock"]].concat())?;
+    let clock = params.text("test_clock")?;
+    if let Some(clock) = &clock {
+        world.referenced(Kind::TestClock, clock, "test_clock")?;
+    }
     // Case-sensitive, as at Stripe.
     let email = listing::equals(params, "email")?;
-    listing::page(world, Kind::Customer, "/v1/customers", params, email)
+    listing::page(world, Kind::Customer, "/v1/customers", params, |customer| {
+        // Customers on test clocks are shown only when asked for, as at Stripe.
+        customer["test_clock"].as_str() == clock.as_deref() && email(customer)
+    })
 }
 
 fn live(world: &World, id: &str) -> Result<Value, ApiError> {

@@ -1,9 +1,11 @@
 use serde_json::Value;
 
+use crate::announce::matches;
 use crate::error::ApiError;
+use crate::kind::Kind;
 use crate::listing::{self, PAGING};
 use crate::params::Params;
-use crate::world::{Kind, World, matches};
+use crate::world::World;
 
 pub(crate) fn retrieve(world: &World, id: &str) -> Result<Value, ApiError> {
     as_recorded(world, world.get(Kind::Event, id)?.clone())

@@ -1,13 +1,18 @@
 use serde_json::{Value, json};
 
-use super::billing;
 use super::payment_methods::Charged;
 use super::subscriptions;
+use super::{billing, invoice_lines};
 use crate::error::ApiError;
 use crate::ids;
+use crate::kind::Kind;
 use crate::listing::{self, PAGING};
+use crate::metadata;
 use crate::params::Params;
-use crate::world::{Kind, World};
+use crate::world::World;
+
+/// How long a renewal's invoice stays a draft. Source: Stripe's documentation, "Invoice lifecycle": about an hour.
+const DRAFT_S: i64 = 3_600;
 
 pub(crate) fn retrieve(world: &World, id: &str) -> Result<Value, ApiError> {
     world.get(Kind::Invoice, id).cloned()
@@ -45,6 +50,35 @@ pub(crate) fn pay(world: &mut World, id: &str, params: &Params) -> Result<Value,
     }
 }
 
+pub(crate) fn update(world: &mut World, id: &str, params: &Params) -> Result<Value, ApiError> {
+    params.only(&["auto_advance", "description", "metadata"])?;
+    let mut changed = retrieve(world, id)?;
+    if let Some(advances) = params.boolean("auto_advance")? {
+        changed["auto_advance"] = json!(advances);
+        if changed["status"] == "draft" {
+            changed["automatically_finalizes_at"] = json!(advances.then(|| world.now_s() + DRAFT_S));
+        }
+    }
+    super::set_texts(&mut changed, params, &["description"])?;
+    changed["metadata"] = metadata::merged(&changed["metadata"], params)?;
+    world.change(Kind::Invoice, id, "invoice.updated", |invoice| *invoice = changed)
+}
+
+pub(crate) fn finalize(world: &mut World, id: &str, params: &Params) -> Result<Value, ApiError> {
+    params.only(&["auto_advance"])?;
+    billing::finalize(world, id)?;
+    retrieve(world, id)
+}
+
+pub(crate) fn void(world: &mut World, id: &str) -> Result<Value, ApiError> {
+    if retrieve(world, id)?["status"] != "open" {
+        let message = "You can only pass in open invoices. This invoice isn't open.";
+        return Err(ApiError::refused(Some("invoice_not_open"), message));
+    }
+    billing::void_open(world, id)?;
+    retrieve(world, id)
+}
+
 /// Ties an invoice to the payment intent that will pay it, in every version's way.
 pub(crate) fn link(world: &World, invoice: &mut Value, intent: &Value) {
     let payment = json!({
@@ -68,12 +102,57 @@ pub(crate) fn link(world: &World, invoice: &mut Value, intent: &Value) {
     });
 }
 
+/// Takes back what finalizing gave an invoice.
+pub(crate) fn make_draft(invoice: &mut Value, now_s: i64, advances: bool) {
+    invoice["status"] = json!("draft");
+    invoice["number"] = Value::Null;
+    invoice["effective_at"] = Value::Null;
+    invoice["status_transitions"]["finalized_at"] = Value::Null;
+    invoice["auto_advance"] = json!(advances);
+    if advances {
+        invoice["automatically_finalizes_at"] = json!(now_s + DRAFT_S);
+        invoice["next_payment_attempt"] = json!(now_s + DRAFT_S);
+    }
+}
+
+/// Opens a draft.
+pub(crate) fn open(world: &World, invoice: &mut Value) {
+    let now_s = world.now_s();
+    invoice["status"] = json!("open");
+    invoice["number"] = number(world, invoice);
+    invoice["effective_at"] = json!(now_s);
+    invoice["status_transitions"]["finalized_at"] = json!(now_s);
+    invoice["automatically_finalizes_at"] = Value::Null;
+    invoice["next_payment_attempt"] = Value::Null;
+}
+
+/// Takes a customer's credit for what is due, and gives credit for what is owed; returns the balance after it.
+pub(crate) fn apply_balance(invoice: &mut Value, balance: i64) -> i64 {
+    let total = invoice["total"].as_i64().unwrap_or(0);
+    let due = total.saturating_add(balance);
+    let ending = due.min(0);
+    for field in ["amount_due", "amount_remaining"] {
+        invoice[field] = json!(due.max(0));
+    }
+    invoice["starting_balance"] = json!(balance);
+    invoice["ending_balance"] = json!(ending);
+    ending
+}
+
+fn number(world: &World, invoice: &Value) -> Value {
+    let customer = world.find(Kind::Customer, invoice["customer"].as_str().unwrap_or_default());
+    let prefix = customer.and_then(|customer| customer["invoice_prefix"].as_str()).unwrap_or("EMULATED");
+    let numbered = |other: &&Value| other["customer"] == invoice["customer"] && other["number"].is_string();
+    json!(format!("{prefix}-{:04}", world.newest_first(Kind::Invoice).filter(numbered).count() + 1))
+}
+
 /// Marks an invoice as paid in full.
 pub(crate) fn pay_off(invoice: &mut Value, now_s: i64) {
     let due = invoice["amount_due"].clone();
     let attempts = invoice["attempt_count"].as_i64().unwrap_or(0);
     invoice["status"] = json!("paid");
     invoice["paid"] = json!(true);
+    invoice["next_payment_attempt"] = Value::Null;
     invoice["attempted"] = json!(true);
     invoice["attempt_count"] = json!(if due == 0 { attempts } else { attempts + 1 });
     invoice["amount_paid"] = due.clone();
@@ -86,30 +165,30 @@ pub(crate) fn pay_off(invoice: &mut Value, now_s: i64) {
     }
 }
 
-/// An open invoice over `amount` for a subscription's current period.
-pub(crate) fn object(world: &World, subscription: &Value, id: &str, amount: i64, reason: &str) -> Value {
+/// An open invoice of these lines.
+pub(crate) fn object(world: &World, subscription: &Value, id: &str, lines: Vec<Value>, reason: &str) -> Value {
     let now_s = world.now_s();
     let customer = world.find(Kind::Customer, subscription["customer"].as_str().unwrap_or_default());
     let customer = customer.cloned().unwrap_or_default();
     let mut invoice = settled_parts(subscription, id, now_s);
-    let amounts =
-        ["amount_due", "amount_remaining", "subtotal", "subtotal_excluding_tax", "total", "total_excluding_tax"];
-    for field in amounts {
-        invoice[field] = json!(amount);
+    let total = invoice_lines::total(&lines);
+    for field in ["subtotal", "subtotal_excluding_tax", "total", "total_excluding_tax"] {
+        invoice[field] = json!(total);
+    }
+    // What is owed to the customer does not become due, it becomes credit.
+    for field in ["amount_due", "amount_remaining"] {
+        invoice[field] = json!(total.max(0));
     }
     for field in ["address", "email", "name", "phone", "shipping", "tax_exempt"] {
         invoice[format!("customer_{field}")] = customer[field].clone();
     }
     let details = json!({ "metadata": subscription["metadata"], "subscription": subscription["id"] });
     invoice["billing_reason"] = json!(reason);
-    invoice["lines"] = lines(world, subscription, id, amount);
+    invoice["lines"] = invoice_lines::list(lines, id);
     invoice["parent"] =
         json!({ "quote_details": null, "subscription_details": details, "type": "subscription_details" });
     invoice["subscription_details"] = json!({ "metadata": subscription["metadata"] });
-    let number =
-        world.newest_first(Kind::Invoice).filter(|other| other["customer"] == subscription["customer"]).count();
-    let prefix = customer["invoice_prefix"].as_str().unwrap_or("EMULATED");
-    invoice["number"] = json!(format!("{prefix}-{:04}", number + 1));
+    invoice["number"] = number(world, &invoice);
     invoice
 }
 
@@ -138,7 +217,7 @@ fn settled_parts(subscription: &Value, id: &str, now_s: i64) -> Value {
         "status_transitions": {
             "finalized_at": now_s, "marked_uncollectible_at": null, "paid_at": null, "voided_at": null,
         },
-        "test_clock": null, "total_discount_amounts": [], "total_pretax_credit_amounts": [], "total_taxes": [],
+        "test_clock": subscription["test_clock"], "total_discount_amounts": [], "total_pretax_credit_amounts": [], "total_taxes": [],
         "webhooks_delivered_at": null,
         "confirmation_secret": null,
         "payments": { "object": "list", "data": [], "has_more": false, "url": "/v1/invoice_payments" },
@@ -151,48 +230,4 @@ fn settled_parts(subscription: &Value, id: &str, now_s: i64) -> Value {
         invoice.extend(more);
     }
     invoice
-}
-
-fn lines(world: &World, subscription: &Value, invoice: &str, amount: i64) -> Value {
-    let items = subscription["items"]["data"].as_array().map(Vec::as_slice).unwrap_or_default();
-    // A free invoice (a trial's) lists every item at nothing.
-    let data: Vec<Value> = items.iter().map(|item| line(world, subscription, invoice, item, amount == 0)).collect();
-    json!({
-        "object": "list", "total_count": data.len(), "data": data, "has_more": false,
-        "url": format!("/v1/invoices/{invoice}/lines"),
-    })
-}
-
-fn line(world: &World, subscription: &Value, invoice: &str, item: &Value, free: bool) -> Value {
-    let price = &item["price"];
-    let quantity = item["quantity"].as_i64().unwrap_or(1);
-    let amount = if free { 0 } else { price["unit_amount"].as_i64().unwrap_or(0).saturating_mul(quantity) };
-    let name = price["nickname"].as_str().filter(|name| !name.is_empty()).unwrap_or("subscription");
-    let description =
-        if free { format!("Free trial for {quantity} × {name}") } else { format!("{quantity} × {name}") };
-    let details = json!({
-        "invoice_item": null, "proration": false, "proration_details": { "credited_items": null },
-        "subscription": subscription["id"], "subscription_item": item["id"],
-    });
-    json!({
-        "id": ids::object(&world.entropy, "il"),
-        "object": "line_item",
-        "amount": amount, "currency": price["currency"], "description": description,
-        "discount_amounts": [], "discountable": true, "discounts": [], "invoice": invoice, "livemode": false,
-        "metadata": subscription["metadata"],
-        "parent": {
-            "invoice_item_details": null, "subscription_item_details": details, "type": "subscription_item_details",
-        },
-        "period": { "end": subscription["current_period_end"], "start": subscription["current_period_start"] },
-        "pretax_credit_amounts": [],
-        "pricing": {
-            "price_details": { "price": price["id"], "product": price["product"] },
-            "type": "price_details", "unit_amount_decimal": price["unit_amount_decimal"],
-        },
-        "quantity": quantity, "subscription": subscription["id"], "subtotal": amount, "taxes": [],
-        // Only before 2025-03-31.basil:
-        "amount_excluding_tax": amount, "plan": item["plan"], "price": price, "proration": false,
-        "proration_details": { "credited_items": null }, "subscription_item": item["id"], "tax_amounts": [],
-        "tax_rates": [], "type": "subscription", "unit_amount_excluding_tax": price["unit_amount_decimal"],
-    })
 }

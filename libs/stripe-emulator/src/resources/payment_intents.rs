@@ -4,9 +4,10 @@ use super::billing;
 use super::payment_methods::Charged;
 use crate::error::ApiError;
 use crate::ids;
+use crate::kind::Kind;
 use crate::listing::{self, PAGING};
 use crate::params::Params;
-use crate::world::{Kind, World};
+use crate::world::World;
 
 pub(crate) fn retrieve(world: &World, id: &str) -> Result<Value, ApiError> {
     world.get(Kind::PaymentIntent, id).cloned()
@@ -53,6 +54,7 @@ pub(crate) fn object(world: &World, invoice: &Value) -> Value {
         "amount": invoice["amount_due"],
         "amount_capturable": 0,
         "amount_details": { "tip": {} },
+        "allowed_payment_method_types": null,
         "amount_received": 0,
         "application": null,
         "application_fee_amount": null,
@@ -67,10 +69,12 @@ pub(crate) fn object(world: &World, invoice: &Value) -> Value {
         "customer": invoice["customer"],
         "customer_account": null,
         "description": "Subscription creation",
+        "excluded_payment_method_types": null,
         "invoice": invoice["id"],
         "last_payment_error": null,
         "latest_charge": null,
         "livemode": false,
+        "managed_payments": null,
         "metadata": {},
         "next_action": null,
         "on_behalf_of": null,
@@ -80,6 +84,7 @@ pub(crate) fn object(world: &World, invoice: &Value) -> Value {
             "card": { "installments": null, "mandate_options": null, "network": null, "request_three_d_secure": "automatic" },
         },
         "payment_method_types": ["card"],
+        "payment_record": null,
         "processing": null,
         "receipt_email": null,
         "review": null,

@@ -2,11 +2,12 @@ use serde_json::{Value, json};
 
 use super::products;
 use crate::error::ApiError;
+use crate::kind::Kind;
 use crate::listing::{self, PAGING};
 use crate::metadata;
 use crate::options::SeedPrice;
 use crate::params::Params;
-use crate::world::{Kind, World};
+use crate::world::World;
 
 pub(crate) const INTERVALS: [&str; 4] = ["day", "week", "month", "year"];
 /// Stripe's largest charge in a currency's smallest unit.
@@ -66,6 +67,23 @@ pub(crate) fn list(world: &World, params: &Params) -> Result<Value, ApiError> {
     })
 }
 
+/// Refuses a price that no subscription can have.
+///
+/// # Errors
+/// 400 naming `param`.
+pub(crate) fn sellable(price: &Value, param: &str) -> Result<(), ApiError> {
+    if price["recurring"].is_null() {
+        let message = "The price specified is set to `type=one_time` but this field only accepts prices with \
+                       `type=recurring`.";
+        return Err(ApiError::refused(None, message).at(param));
+    }
+    if price["active"] != json!(true) {
+        let message = "The price specified is inactive. This field only accepts active prices.";
+        return Err(ApiError::refused(None, message).at(param));
+    }
+    Ok(())
+}
+
 /// Adds a price from the options, with a product of its own.
 pub(crate) fn seed(world: &mut World, seed: &SeedPrice) -> Result<(), ApiError> {
     let name = if seed.nickname.is_empty() { &seed.id } else { &seed.nickname };
@@ -88,6 +106,7 @@ pub(crate) fn plan_of(price: &Value) -> Value {
         "object": "plan",
         "active": price["active"],
         "amount": price["unit_amount"],
+        "aggregate_usage": null,
         "amount_decimal": price["unit_amount_decimal"],
         "billing_scheme": "per_unit",
         "created": price["created"],

@@ -1,10 +1,11 @@
 use serde_json::{Value, json};
 
 use crate::error::ApiError;
+use crate::kind::Kind;
 use crate::listing::{self, PAGING};
 use crate::metadata;
 use crate::params::Params;
-use crate::world::{Kind, World};
+use crate::world::World;
 
 pub(crate) fn create(world: &mut World, params: &Params) -> Result<Value, ApiError> {
     params.only(&["id", "name", "active", "description", "metadata", "type", "unit_label", "url"])?;
@@ -50,7 +51,6 @@ pub(crate) fn object(id: &str, name: &str, now_s: i64) -> Value {
         "id": id,
         "object": "product",
         "active": true,
-        "attributes": [],
         "created": now_s,
         "default_price": null,
         "description": null,
@@ -63,6 +63,7 @@ pub(crate) fn object(id: &str, name: &str, now_s: i64) -> Value {
         "shippable": null,
         "statement_descriptor": null,
         "tax_code": null,
+        "tax_details": null,
         "type": "service",
         "unit_label": null,
         "updated": now_s,

@@ -1,14 +1,21 @@
 use serde_json::{Value, json};
 
-use super::billing;
+use super::billing::{self, Draft};
+use super::invoice_lines;
 use super::subscription_items as items;
 use super::subscriptions::{self, STATUSES};
+
 use crate::error::ApiError;
+use crate::kind::Kind;
 use crate::params::Params;
-use crate::world::{Kind, World};
+use crate::world::World;
+
+/// Stripe's limit on invoice items that wait for one invoice.
+const MAX_PENDING: usize = 250;
 
 pub(crate) fn update(world: &mut World, id: &str, params: &Params) -> Result<Value, ApiError> {
     params.only(&[
+        "cancel_at",
         "cancel_at_period_end",
         "cancellation_details",
         "collection_method",
@@ -23,10 +30,7 @@ pub(crate) fn update(world: &mut World, id: &str, params: &Params) -> Result<Val
         "trial_end",
         "trial_settings",
     ])?;
-    params.choice(
-        "payment_behavior",
-        &["allow_incomplete", "default_incomplete", "error_if_incomplete", "pending_if_incomplete"],
-    )?;
+    params.choice("payment_behavior", &["allow_incomplete", "default_incomplete", "error_if_incomplete"])?;
     let mut changed = subscriptions::retrieve(world, id)?;
     if is_final(&changed) && !only_labels(params) {
         let message = "A canceled subscription can only update its cancellation_details and metadata.";
@@ -34,35 +38,65 @@ pub(crate) fn update(world: &mut World, id: &str, params: &Params) -> Result<Val
     }
     apply_details(&mut changed, params)?;
     let now_s = world.now_s();
-    let mut rebill = false;
-    if params.has("items") {
-        let before = items::Cycle::of(&changed["items"]["data"][0]["price"]);
-        let (list, cycle) = items::update(world, params, &changed)?;
-        if cycle.currency != before.currency {
-            let message = "A subscription's currency cannot be changed; create a new subscription.";
-            return Err(ApiError::refused(None, message).at("items"));
-        }
-        let period = (changed["current_period_start"].as_i64(), changed["current_period_end"].as_i64());
-        changed["items"] = items::list(list, id);
-        // Another interval begins a new period at once, and bills it, as at Stripe.
-        rebill = cycle != before && changed["status"] != "trialing";
-        let (start_s, end_s) = match period {
-            (Some(start_s), Some(end_s)) if !rebill => (start_s, end_s),
-            _ => (now_s, cycle.end_s(now_s)),
-        };
-        items::set_period(&mut changed, start_s, end_s);
-        subscriptions::set_plan(&mut changed);
-    }
+    let before = changed.clone();
+    let mut rebill = params.has("items") && change_items(world, &mut changed, params, now_s)?;
     if params.has("trial_end") {
         rebill |= move_trial(world, &mut changed, params)?;
     }
     if rebill {
-        world.room(Kind::Invoice, 1)?;
-        world.room(Kind::PaymentIntent, 1)?;
         changed["billing_cycle_anchor"] = json!(now_s);
     }
     subscriptions::apply(world, &mut changed, params)?;
-    save(world, id, changed, rebill)
+    let prorates = params.text("proration_behavior")?.unwrap_or_else(|| "create_prorations".to_owned());
+    let paid_for = matches!(before["status"].as_str(), Some("active" | "past_due"));
+    let mut lines = Vec::new();
+    if params.has("items") && paid_for && prorates != "none" {
+        lines = invoice_lines::of_change(world, &before, &changed, now_s);
+    }
+    if rebill {
+        lines.extend(invoice_lines::of_period(world, &changed, false));
+    } else if prorates != "always_invoice" {
+        defer(&mut changed, std::mem::take(&mut lines))?;
+    }
+    let strict = params.text("payment_behavior")?.as_deref() == Some("error_if_incomplete");
+    save(world, id, changed, lines, strict)
+}
+
+/// Changes the items; true when that begins a new period at once, which has to be paid, as at Stripe for another
+/// interval.
+fn change_items(world: &World, changed: &mut Value, params: &Params, now_s: i64) -> Result<bool, ApiError> {
+    let id = changed["id"].as_str().unwrap_or_default().to_owned();
+    let before = items::Cycle::of(&changed["items"]["data"][0]["price"]);
+    let (list, cycle) = items::update(world, params, changed)?;
+    if cycle.currency != before.currency {
+        let message = "A subscription's currency cannot be changed; create a new subscription.";
+        return Err(ApiError::refused(None, message).at("items"));
+    }
+    let period = (changed["current_period_start"].as_i64(), changed["current_period_end"].as_i64());
+    changed["items"] = items::list(list, &id);
+    let rebill = cycle != before && changed["status"] != "trialing";
+    let (start_s, end_s) = match period {
+        (Some(start_s), Some(end_s)) if !rebill => (start_s, end_s),
+        _ => (now_s, cycle.end_s(now_s)),
+    };
+    items::set_period(changed, start_s, end_s);
+    subscriptions::set_plan(changed);
+    Ok(rebill)
+}
+
+/// Keeps lines for the invoice of the next period.
+///
+/// # Errors
+/// 400 when there would be too many.
+fn defer(subscription: &mut Value, lines: Vec<Value>) -> Result<(), ApiError> {
+    let mut pending = subscription["_pending"].as_array().cloned().unwrap_or_default();
+    pending.extend(lines);
+    if pending.len() > MAX_PENDING {
+        let message = format!("A subscription can have up to {MAX_PENDING} pending invoice items.");
+        return Err(ApiError::refused(None, message));
+    }
+    subscription["_pending"] = json!(pending);
+    Ok(())
 }
 
 pub(crate) fn cancel(world: &mut World, id: &str, params: &Params) -> Result<Value, ApiError> {
@@ -73,7 +107,7 @@ pub(crate) fn cancel(world: &mut World, id: &str, params: &Params) -> Result<Val
     }
     apply_details(&mut subscription, params)?;
     let details = subscription["cancellation_details"].clone();
-    end(world, id, Some(details))
+    end(world, id, Some(details), "cancellation_requested")
 }
 
 /// Brings a paused subscription back, with a period that begins now.
@@ -85,20 +119,19 @@ pub(crate) fn resume(world: &mut World, id: &str, params: &Params) -> Result<Val
         let message = "You cannot resume a subscription that is not paused.";
         return Err(ApiError::refused(None, message));
     }
-    world.room(Kind::Invoice, 1)?;
-    world.room(Kind::PaymentIntent, 1)?;
     let now_s = world.now_s();
     let cycle = items::Cycle::of(&changed["items"]["data"][0]["price"]);
     items::set_period(&mut changed, now_s, cycle.end_s(now_s));
     changed["status"] = json!("active");
-    let resumed = save(world, id, changed, true)?;
+    let lines = invoice_lines::of_period(world, &changed, false);
+    let resumed = save(world, id, changed, lines, false)?;
     world.emit("customer.subscription.resumed", &resumed, None);
     Ok(resumed)
 }
 
 /// Ends a subscription now. One that never was paid expires instead: Stripe has no way from `incomplete` to
 /// `canceled`.
-pub(crate) fn end(world: &mut World, id: &str, details: Option<Value>) -> Result<Value, ApiError> {
+pub(crate) fn end(world: &mut World, id: &str, details: Option<Value>, reason: &str) -> Result<Value, ApiError> {
     let now_s = world.now_s();
     let (_, ended) = world.modify(Kind::Subscription, id, |subscription| {
         let unpaid = subscription["status"] == "incomplete";
@@ -110,11 +143,24 @@ pub(crate) fn end(world: &mut World, id: &str, details: Option<Value>) -> Result
         if let Some(details) = details {
             subscription["cancellation_details"] = details;
         }
-        subscription["cancellation_details"]["reason"] = json!("cancellation_requested");
+        subscription["cancellation_details"]["reason"] = json!(reason);
     })?;
     billing::void_open(world, ended["latest_invoice"].as_str().unwrap_or_default())?;
     world.emit("customer.subscription.deleted", &ended, None);
     Ok(ended)
+}
+
+/// Ends a subscription whose first invoice nobody paid in time.
+///
+/// # Errors
+/// 404 when it is gone.
+pub(crate) fn expire(world: &mut World, id: &str) -> Result<(), ApiError> {
+    let now_s = world.now_s();
+    let expired = world.change(Kind::Subscription, id, "customer.subscription.updated", |subscription| {
+        subscription["status"] = json!("incomplete_expired");
+        subscription["ended_at"] = json!(now_s);
+    })?;
+    billing::void_open(world, expired["latest_invoice"].as_str().unwrap_or_default())
 }
 
 /// Puts a subscription into a status without asking whether Stripe would: for tests of what follows.
@@ -150,20 +196,28 @@ pub(crate) fn is_final(subscription: &Value) -> bool {
     matches!(subscription["status"].as_str(), Some("canceled" | "incomplete_expired"))
 }
 
-fn save(world: &mut World, id: &str, mut changed: Value, rebill: bool) -> Result<Value, ApiError> {
+/// Keeps a changed subscription and bills `lines` at once, if there are any. `strict` refuses a card that would not pay
+/// before anything changes.
+fn save(world: &mut World, id: &str, mut changed: Value, lines: Vec<Value>, strict: bool) -> Result<Value, ApiError> {
+    if lines.is_empty() {
+        world.change(Kind::Subscription, id, "customer.subscription.updated", |kept| *kept = changed)?;
+        return subscriptions::retrieve(world, id);
+    }
+    world.room(Kind::Invoice, 1)?;
+    world.room(Kind::PaymentIntent, 1)?;
+    if invoice_lines::total(&lines) > 0
+        && let Some(card) = subscriptions::payer(world, &changed)?
+        && strict
+    {
+        subscriptions::refuse_bad_card(world, &card)?;
+    }
     let invoice = world.id(Kind::Invoice);
-    let card = if rebill { subscriptions::payer(world, &changed)? } else { None };
-    if rebill {
-        changed["latest_invoice"] = json!(invoice);
-    }
-    let amount = items::amount(&changed["items"]["data"]);
+    changed["latest_invoice"] = json!(invoice);
     world.change(Kind::Subscription, id, "customer.subscription.updated", |kept| *kept = changed)?;
-    if let Some(card) = card {
-        billing::bill(world, id, &invoice, amount, "subscription_update")?;
-        if amount > 0 {
-            billing::charge(world, &invoice, &card)?;
-        }
-    }
+    let draft = Draft { subscription: id, invoice: &invoice, lines, reason: "subscription_update", advances: false };
+    billing::draft(world, draft)?;
+    billing::finalize(world, &invoice)?;
+    billing::collect(world, &invoice)?;
     subscriptions::retrieve(world, id)
 }
 
@@ -177,6 +231,7 @@ fn move_trial(world: &World, changed: &mut Value, params: &Params) -> Result<boo
             changed["trial_start"] = json!(now_s);
         }
         changed["trial_end"] = json!(end_s);
+        changed["_noticed"] = Value::Null;
         changed["status"] = json!("trialing");
         items::set_period(changed, now_s, end_s);
     } else if was_trialing {

@@ -3,9 +3,10 @@ use serde_json::{Value, json};
 use super::{periods, prices};
 use crate::error::ApiError;
 use crate::ids;
+use crate::kind::Kind;
 use crate::metadata;
 use crate::params::Params;
-use crate::world::{Kind, World};
+use crate::world::World;
 
 /// Stripe's limit on items of one subscription.
 const MAX_ITEMS: usize = 20;
@@ -121,6 +122,7 @@ fn new_item(world: &World, sent: &Params, subscription: &str) -> Result<Value, A
         "created": world.now_s(),
         "current_period_end": null,
         "current_period_start": null,
+        "current_trial": null,
         "discounts": [],
         "metadata": {},
         "plan": null,
@@ -137,15 +139,7 @@ fn apply(world: &World, item: &mut Value, sent: &Params) -> Result<(), ApiError>
     if let Some(id) = sent.text("price")? {
         let param = sent.name("price");
         let price = world.referenced(Kind::Price, &id, &param)?;
-        if price["recurring"].is_null() {
-            let message = "The price specified is set to `type=one_time` but this field only accepts prices with \
-                           `type=recurring`.";
-            return Err(ApiError::refused(None, message).at(param));
-        }
-        if price["active"] != json!(true) {
-            let message = "The price specified is inactive. This field only accepts active prices.";
-            return Err(ApiError::refused(None, message).at(param));
-        }
+        prices::sellable(price, &param)?;
         item["plan"] = prices::plan_of(price);
         item["price"] = price.clone();
     }

@@ -4,10 +4,11 @@ use super::billing;
 use super::payment_methods::{self, Charged};
 use super::subscription_items::{self as items, Cycle};
 use crate::error::ApiError;
+use crate::kind::Kind;
 use crate::listing::{self, PAGING};
 use crate::metadata;
 use crate::params::Params;
-use crate::world::{Kind, World};
+use crate::world::World;
 
 /// Every status Stripe has.
 pub(crate) const STATUSES: [&str; 8] =
@@ -18,6 +19,7 @@ const DAY_S: i64 = 86_400;
 pub(crate) fn create(world: &mut World, params: &Params) -> Result<Value, ApiError> {
     params.only(&[
         "billing_mode",
+        "cancel_at",
         "cancel_at_period_end",
         "collection_method",
         "customer",
@@ -41,6 +43,7 @@ pub(crate) fn create(world: &mut World, params: &Params) -> Result<Value, ApiErr
     let trial_end = trial_end(world, params)?;
     let mut subscription = object(&id, &customer, &cycle, world.now_s());
     subscription["items"] = items::list(list, &id);
+    subscription["test_clock"] = world.get(Kind::Customer, &customer)?["test_clock"].clone();
     apply(world, &mut subscription, params)?;
     begin(&mut subscription, &cycle, trial_end);
     for kind in [Kind::Subscription, Kind::Invoice, Kind::PaymentIntent] {
@@ -60,7 +63,7 @@ pub(crate) fn create(world: &mut World, params: &Params) -> Result<Value, ApiErr
     subscription["latest_invoice"] = json!(invoice);
     world.insert(Kind::Subscription, subscription.clone())?;
     world.emit("customer.subscription.created", &subscription, None);
-    billing::bill(world, &id, &invoice, amount, "subscription_create")?;
+    billing::bill(world, &id, &invoice, trial_end.is_some())?;
     match card {
         Some(card) => drop(billing::charge(world, &invoice, &card)?),
         None if amount > 0 && world.auto_confirm => world.to_confirm.push(invoice),
@@ -74,7 +77,10 @@ pub(crate) fn retrieve(world: &World, id: &str) -> Result<Value, ApiError> {
 }
 
 pub(crate) fn list(world: &World, params: &Params) -> Result<Value, ApiError> {
-    params.only(&[&PAGING[..], &["collection_method", "customer", "price", "status"]].concat())?;
+    params.only(&[&PAGING[..], &["collection_method", "customer", "price", "status", "test_clock"]].concat())?;
+    let clock = params.text("test_clock")?;
+    // Those on test clocks are shown only when asked for, as at Stripe.
+    let on_clock = clock.is_some() || !params.has("customer");
     let customer = listing::equals(params, "customer")?;
     let method = listing::equals(params, "collection_method")?;
     let price = params.text("price")?;
@@ -91,7 +97,8 @@ pub(crate) fn list(world: &World, params: &Params) -> Result<Value, ApiError> {
             let items = subscription["items"]["data"].as_array();
             items.is_some_and(|items| items.iter().any(|item| item["price"]["id"] == price))
         });
-        wanted && priced && customer(subscription) && method(subscription)
+        let here = !on_clock || subscription["test_clock"].as_str() == clock.as_deref();
+        wanted && priced && here && customer(subscription) && method(subscription)
     })
 }
 
@@ -122,6 +129,9 @@ pub(crate) fn apply(world: &mut World, subscription: &mut Value, params: &Params
     super::set_texts(subscription, params, &["description"])?;
     if let Some(at_end) = params.boolean("cancel_at_period_end")? {
         cancel_at_period_end(subscription, at_end, world.now_s());
+    }
+    if params.has("cancel_at") {
+        cancel_at(subscription, params, world.now_s())?;
     }
     let mode = params.nested("billing_mode")?;
     mode.only(&["type"])?;
@@ -178,6 +188,18 @@ pub(crate) fn trial_end(world: &World, params: &Params) -> Result<Option<i64>, A
     }
 }
 
+/// Marks a subscription to end at a moment of the caller's choice, or takes that back.
+fn cancel_at(subscription: &mut Value, params: &Params, now_s: i64) -> Result<(), ApiError> {
+    let at_s = params.integer("cancel_at")?;
+    if at_s.is_some_and(|at_s| at_s <= now_s) {
+        return Err(ApiError::parameter(None, "cancel_at", "Invalid timestamp: must be in the future."));
+    }
+    subscription["cancel_at"] = json!(at_s);
+    subscription["canceled_at"] = json!(at_s.map(|_| now_s));
+    subscription["cancellation_details"]["reason"] = json!(at_s.map(|_| "cancellation_requested"));
+    Ok(())
+}
+
 /// Marks a subscription to end with its period, or takes that back.
 pub(crate) fn cancel_at_period_end(subscription: &mut Value, at_end: bool, now_s: i64) {
     subscription["cancel_at_period_end"] = json!(at_end);
@@ -196,7 +218,7 @@ fn behavior(params: &Params) -> Result<String, ApiError> {
     Ok(params.choice("payment_behavior", &known)?.unwrap_or_else(|| "allow_incomplete".to_owned()))
 }
 
-fn refuse_bad_card(world: &mut World, card: &str) -> Result<(), ApiError> {
+pub(crate) fn refuse_bad_card(world: &mut World, card: &str) -> Result<(), ApiError> {
     let id = payment_methods::resolve(world, card, "default_payment_method")?;
     match payment_methods::outcome(&payment_methods::retrieve(world, &id)?) {
         Charged::Succeeds => Ok(()),
@@ -245,11 +267,12 @@ fn object(id: &str, customer: &str, cycle: &Cycle, now_s: i64) -> Value {
         "billing_cycle_anchor": now_s,
         "billing_cycle_anchor_config": null,
         "billing_mode": { "flexible": null, "type": "classic" },
+        "billing_schedules": [],
         "billing_thresholds": null,
         "cancel_at": null,
         "cancel_at_period_end": false,
         "canceled_at": null,
-        "cancellation_details": { "comment": null, "feedback": null, "reason": null },
+        "cancellation_details": { "comment": null, "feedback": null, "feedback_option": null, "reason": null },
         "collection_method": "charge_automatically",
         "created": now_s,
         "currency": cycle.currency,
@@ -265,10 +288,14 @@ fn object(id: &str, customer: &str, cycle: &Cycle, now_s: i64) -> Value {
         "discount": null,
         "discounts": [],
         "ended_at": null,
-        "invoice_settings": { "account_tax_ids": null, "issuer": { "type": "self" } },
+        "invoice_settings": {
+            "account_tax_ids": null, "custom_fields": null, "description": null, "footer": null,
+            "issuer": { "type": "self" },
+        },
         "items": null,
         "latest_invoice": null,
         "livemode": false,
+        "managed_payments": null,
         "metadata": {},
         "next_pending_invoice_item_invoice": null,
         "on_behalf_of": null,
@@ -287,7 +314,9 @@ fn object(id: &str, customer: &str, cycle: &Cycle, now_s: i64) -> Value {
         "test_clock": null,
         "transfer_data": null,
         "trial_end": null,
-        "trial_settings": { "end_behavior": { "missing_payment_method": "create_invoice" } },
+        "trial_settings": {
+            "end_behavior": { "billing_cycle_anchor": null, "missing_payment_method": "create_invoice" },
+        },
         "trial_start": null,
     })
 }

@@ -3,19 +3,24 @@ use url::{Host, Url};
 
 use crate::error::ApiError;
 use crate::ids;
+use crate::kind::Kind;
 use crate::listing::{self, PAGING};
 use crate::metadata;
 use crate::params::Params;
 use crate::version::ApiVersion;
-use crate::world::{Kind, World};
+use crate::world::World;
+
+/// How long an old secret may go on to sign. Source: Stripe's documentation, "Roll endpoint secrets": up to 24 hours.
+const LONGEST_OVERLAP_S: u64 = 86_400;
 
 pub(crate) fn create(world: &mut World, params: &Params) -> Result<Value, ApiError> {
-    params.only(&["api_version", "description", "enabled_events", "metadata", "url"])?;
+    params.only(&["api_version", "connect", "description", "enabled_events", "metadata", "url"])?;
     let url = params.required("url")?;
     params.required_list("enabled_events")?;
     let secret = ids::webhook_secret(&world.entropy);
     let mut endpoint = add(world, &url, &secret, &params.texts("enabled_events")?)?;
     let id = endpoint["id"].as_str().unwrap_or_default().to_owned();
+    endpoint["_connect"] = json!(params.boolean("connect")?.unwrap_or(false));
     let applied = apply(&mut endpoint, params);
     if let Err(error) = applied {
         forget(world, &id);
@@ -65,13 +70,7 @@ pub(crate) fn list(world: &World, params: &Params) -> Result<Value, ApiError> {
 /// 400 naming `url`, `secret` or `enabled_events`, or when there are too many.
 pub(crate) fn add(world: &mut World, url: &str, secret: &str, events: &[String]) -> Result<Value, ApiError> {
     let url = loopback(url)?;
-    if !secret.starts_with("whsec_") || secret.len() < 12 {
-        return Err(ApiError::parameter(
-            None,
-            "secret",
-            "A signing secret begins with whsec_ and has 12 or more bytes.",
-        ));
-    }
+    check_secret(secret)?;
     if events.is_empty() || events.len() > 300 {
         return Err(ApiError::parameter(None, "enabled_events", "Give 1 to 300 event types, or `*`."));
     }
@@ -83,6 +82,7 @@ pub(crate) fn add(world: &mut World, url: &str, secret: &str, events: &[String])
         "created": world.now_s(),
         "description": null,
         "enabled_events": events,
+        "_connect": false,
         "livemode": false,
         "metadata": {},
         "status": "enabled",
@@ -91,6 +91,31 @@ pub(crate) fn add(world: &mut World, url: &str, secret: &str, events: &[String])
     world.insert(Kind::WebhookEndpoint, endpoint.clone())?;
     world.deliveries.open(endpoint["id"].as_str().unwrap_or_default(), &url, secret);
     Ok(endpoint)
+}
+
+/// Gives an endpoint another secret; the one before signs as well until it expires.
+///
+/// # Errors
+/// 404 when there is no such endpoint, 400 naming `secret` or `expire_in_s`.
+pub(crate) fn roll(world: &World, id: &str, secret: Option<String>, expire_in_s: u64) -> Result<Value, ApiError> {
+    if world.find(Kind::EventDestination, id).is_none() {
+        world.get(Kind::WebhookEndpoint, id)?;
+    }
+    let secret = secret.unwrap_or_else(|| ids::webhook_secret(&world.entropy));
+    check_secret(&secret)?;
+    if expire_in_s > LONGEST_OVERLAP_S {
+        return Err(ApiError::parameter(None, "expire_in_s", "The old secret can stay for up to 24 hours."));
+    }
+    world.deliveries.roll(id, &secret, expire_in_s);
+    Ok(json!({ "id": id, "secret": secret }))
+}
+
+fn check_secret(secret: &str) -> Result<(), ApiError> {
+    if secret.starts_with("whsec_") && secret.len() >= 12 {
+        return Ok(());
+    }
+    let message = "A signing secret begins with whsec_ and has 12 or more bytes.";
+    Err(ApiError::parameter(None, "secret", message))
 }
 
 fn forget(world: &mut World, id: &str) {
@@ -112,7 +137,7 @@ fn apply(endpoint: &mut Value, params: &Params) -> Result<(), ApiError> {
 }
 
 // An emulator that posted to any address could be used to reach one that its caller cannot.
-fn loopback(url: &str) -> Result<String, ApiError> {
+pub(crate) fn loopback(url: &str) -> Result<String, ApiError> {
     let refused = |rule: &str| ApiError::parameter(Some("url_invalid"), "url", format!("Invalid URL: {rule}"));
     let parsed = Url::parse(url).map_err(|_| refused("an explicit scheme (such as https) must be provided."))?;
     if !matches!(parsed.scheme(), "http" | "https") {

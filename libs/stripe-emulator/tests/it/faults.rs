@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use stripe_emulator::{Limits, Options};
 
 use crate::support::{Api, options, start};
 
@@ -79,6 +80,48 @@ async fn a_timeout_holds_the_request_and_frees_its_key() {
     assert!(error.is_timeout());
     assert_eq!(count(&api).await, 1);
     assert_eq!(api.post_once("/v1/customers", &[], "k1").await.header("idempotent-replayed"), "true");
+}
+
+#[tokio::test]
+async fn a_body_may_drip_or_break_off() {
+    let (clock, hand) = crate::support::manual();
+    let (_emulator, api) = start(Options { clock, ..options() }).await;
+    api.control("faults", json!({ "kind": "drip", "delay_ms": 10_000 })).await;
+    let dripping = tokio::spawn({
+        let api = api.clone();
+        async move { api.post_once("/v1/customers", &[("name", "A")], "k1").await }
+    });
+    crate::support::eventually(&api, "requests", |seen| seen["by_key"]["k1"]["executed"] == 1).await;
+    assert!(!dripping.is_finished());
+    let mut moved = 0;
+    while !dripping.is_finished() && moved < 1_000 {
+        hand.advance(Duration::from_secs(1));
+        tokio::task::yield_now().await;
+        count(&api).await;
+        moved += 1;
+    }
+    assert_eq!(dripping.await.unwrap().ok()["name"], "A");
+    assert!(moved >= 10, "the ten pieces came at once");
+
+    api.control("faults", json!({ "kind": "cut" })).await;
+    let error = api.call("POST", "/v1/customers", &[("name", "B")], Some("k2")).await.err().expect("half a body");
+    assert!(error.is_body() || error.is_decode() || error.is_request(), "{error:?}");
+    assert_eq!(count(&api).await, 2, "it took effect");
+    assert_eq!(api.post_once("/v1/customers", &[("name", "B")], "k2").await.header("idempotent-replayed"), "true");
+}
+
+#[tokio::test]
+async fn too_many_requests_in_a_second_are_refused() {
+    let (clock, hand) = crate::support::manual();
+    let limits = Limits { requests_per_s: 2, ..Limits::default() };
+    let (_emulator, api) = start(Options { clock, limits, ..options() }).await;
+    api.get("/v1/customers").await.ok();
+    api.get("/v1/customers").await.ok();
+    let reply = api.get("/v1/customers").await;
+    assert_eq!(reply.header("stripe-rate-limited-reason"), "global-rate");
+    assert_eq!(reply.refused(429)["code"], "rate_limit");
+    hand.advance(Duration::from_secs(1));
+    api.get("/v1/customers").await.ok();
 }
 
 #[tokio::test]

@@ -21,6 +21,47 @@ async fn the_program_refuses_production_too() {
     assert!(message.contains("never runs in production mode"), "{message}");
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn the_program_ends_cleanly_on_a_signal() {
+    use std::process::Stdio;
+    use tokio::io::{AsyncBufReadExt, BufReader};
+    for signal in ["TERM", "INT"] {
+        let mut program = tokio::process::Command::new(env!("CARGO_BIN_EXE_stripe-emulator"));
+        program.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = program.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).await.unwrap();
+        let ready = reqwest::Client::builder().no_proxy().build().unwrap();
+        ready.get(format!("{}/_emulator/health", line.trim())).send().await.unwrap();
+        let pid = child.id().unwrap().to_string();
+        let sent = tokio::process::Command::new("kill").args(["-s", signal, &pid]).status().await.unwrap();
+        assert!(sent.success());
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(20), child.wait()).await.unwrap().unwrap();
+        assert_eq!(ended.code(), Some(0), "SIG{signal}");
+    }
+}
+
+#[tokio::test]
+async fn the_program_takes_its_bounds_and_refuses_unknown_ones() {
+    use std::process::Stdio;
+    use tokio::io::{AsyncBufReadExt, BufReader};
+    let program = || tokio::process::Command::new(env!("CARGO_BIN_EXE_stripe-emulator"));
+    let output = program().args(["--limits", r#"{"objekts":1}"#]).output().await.unwrap();
+    assert!(!output.status.success());
+    assert!(String::from_utf8(output.stderr).unwrap().contains("objekts"));
+    let arguments = ["--listen", "127.0.0.1:0", "--limits", r#"{"objects":1}"#, "--dunning", r#"{"retry_days":[9]}"#];
+    let mut child = program().args(arguments).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).await.unwrap();
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let api = Api { base: line.trim().to_owned(), http, version: None };
+    api.customer().await;
+    assert_eq!(api.post("/v1/customers", &[]).await.refused(400)["code"], "emulator_full");
+    assert_eq!(api.seen("settings").await["retry_days"], serde_json::json!([9]));
+    child.kill().await.unwrap();
+}
+
 #[tokio::test]
 async fn only_loopback_is_served() {
     for address in ["0.0.0.0:0", "192.0.2.1:0", "[::]:0"] {

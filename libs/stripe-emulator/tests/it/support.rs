@@ -134,7 +134,7 @@ impl Api {
     }
 }
 
-async fn finish(request: reqwest::RequestBuilder) -> reqwest::Result<Reply> {
+pub(crate) async fn finish(request: reqwest::RequestBuilder) -> reqwest::Result<Reply> {
     let response = request.send().await?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     Ok(Reply { status, headers, text: response.text().await? })

@@ -32,6 +32,7 @@ impl NatsVersion {
 pub struct Nats {
     server: Server,
     version: NatsVersion,
+    jetstream: bool,
     settings: String,
 }
 
@@ -50,7 +51,19 @@ impl Nats {
     /// # Panics
     /// When the program is missing, refuses the settings or does not answer.
     pub fn start_with(version: NatsVersion, settings: &str) -> Self {
-        let mut nats = Self { server: Server::new("nats-server"), version, settings: settings.to_owned() };
+        Self::launch(version, true, settings)
+    }
+
+    /// Starts a server without JetStream: core NATS and nothing else.
+    ///
+    /// # Panics
+    /// As [`Nats::start`].
+    pub fn start_core(version: NatsVersion) -> Self {
+        Self::launch(version, false, "")
+    }
+
+    fn launch(version: NatsVersion, jetstream: bool, settings: &str) -> Self {
+        let mut nats = Self { server: Server::new("nats-server"), version, jetstream, settings: settings.to_owned() };
         nats.restart();
         nats
     }
@@ -62,16 +75,16 @@ impl Nats {
     pub fn restart(&mut self) {
         let (home, port, number) = (self.server.home.path(), self.server.port, self.version.number());
         let name = format!("testkit-{}-{port}", std::process::id());
-        let configuration = format!(
-            "listen: \"127.0.0.1:{port}\"\nserver_name: {name}\njetstream {{ store_dir: {:?} }}\n{}\n",
-            home.join("jetstream"),
-            self.settings
-        );
+        let jetstream = self.jetstream;
+        let streams =
+            if jetstream { format!("jetstream {{ store_dir: {:?} }}", home.join("jetstream")) } else { String::new() };
+        let configuration =
+            format!("listen: \"127.0.0.1:{port}\"\nserver_name: {name}\n{streams}\n{}\n", self.settings);
         let file = home.join("nats.conf");
         fs::write(&file, configuration).expect("the temporary folder takes a file");
         let mut command = Command::new(program(&format!("nats-{number}"), "bin/nats-server"));
         command.arg("--config").arg(&file);
-        self.server.start(&command, |address| answers(address, &name, number));
+        self.server.start(&command, |address| answers(address, &name, number, jetstream));
     }
 
     /// For clients: `nats://127.0.0.1:<port>`.
@@ -88,7 +101,7 @@ impl Nats {
 lifecycle!(Nats);
 
 // The server speaks first: `INFO {…}`. Its name proves that it is ours and not a stranger on the same port.
-fn answers(address: SocketAddr, name: &str, number: &str) -> Result<(), String> {
+fn answers(address: SocketAddr, name: &str, number: &str, jetstream: bool) -> Result<(), String> {
     let greeting = || -> std::io::Result<String> {
         let stream = TcpStream::connect_timeout(&address, ANSWER)?;
         stream.set_read_timeout(Some(ANSWER))?;
@@ -99,6 +112,8 @@ fn answers(address: SocketAddr, name: &str, number: &str) -> Result<(), String> 
     let line = greeting().map_err(|error| error.to_string())?;
     let info: serde_json::Value =
         serde_json::from_str(line.trim_start_matches("INFO ")).map_err(|error| format!("{error} in {line:?}"))?;
-    let fits = info["server_name"] == name && info["version"] == number && info["jetstream"] == true;
+    let fits = info["server_name"] == name
+        && info["version"] == number
+        && info["jetstream"].as_bool().unwrap_or(false) == jetstream;
     if fits { Ok(()) } else { Err(format!("another server: {line}")) }
 }

@@ -31,7 +31,7 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, ProblemResponse> {
         let challenge = HeaderValue::from_static("Bearer");
-        let Some(token) = token(&parts.headers) else {
+        let Some(token) = bearer(&parts.headers) else {
             return Err(ProblemResponse::new(Code::AuthenticationMissing).header(WWW_AUTHENTICATE, challenge));
         };
         let verified = gateway.tokens.load().verify(token, gateway.platform.clock.now_ms());
@@ -49,6 +49,11 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
 }
 
 impl Caller {
+    /// Whether the caller may see and change what belongs to others of their tenant.
+    pub(crate) fn is_admin(&self) -> bool {
+        self.principal.role == Role::Admin
+    }
+
     /// Refuses callers that may only look.
     pub(crate) fn may_write(&self) -> Result<(), ProblemResponse> {
         match self.principal.role {
@@ -58,7 +63,8 @@ impl Caller {
     }
 }
 
-fn token(headers: &HeaderMap) -> Option<&str> {
+/// The access token of a request: of its Authorization header, else of its cookie.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     if let Some(value) = headers.get(AUTHORIZATION) {
         let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
         return scheme.eq_ignore_ascii_case("bearer").then(|| token.trim());
@@ -126,10 +132,10 @@ mod tests {
     #[test]
     fn a_token_comes_from_the_header_or_the_cookie() {
         let with = |name: http::HeaderName, text: &'static str| HeaderMap::from_iter([(name, text.parse().unwrap())]);
-        assert_eq!(token(&with(AUTHORIZATION, "Bearer a.b.c")), Some("a.b.c"));
-        assert_eq!(token(&with(AUTHORIZATION, "Basic abc")), None);
-        assert_eq!(token(&with(COOKIE, "x=1; synapse_token=a.b.c")), Some("a.b.c"));
-        assert_eq!(token(&HeaderMap::new()), None);
+        assert_eq!(bearer(&with(AUTHORIZATION, "Bearer a.b.c")), Some("a.b.c"));
+        assert_eq!(bearer(&with(AUTHORIZATION, "Basic abc")), None);
+        assert_eq!(bearer(&with(COOKIE, "x=1; synapse_token=a.b.c")), Some("a.b.c"));
+        assert_eq!(bearer(&HeaderMap::new()), None);
     }
 
     #[test]

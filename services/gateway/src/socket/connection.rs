@@ -5,258 +5,303 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bus::Trail;
-use contracts::frames::{ClientFrame, Outcome, SUBPROTOCOL, ServerFrame};
-use contracts::http::Violation;
-use contracts::{ConnectionId, PeerId};
+use contracts::ConnectionId;
+use contracts::frames::{ClientFrame, HelloLimits, Outcome, Resume, ServerFrame};
 use serde_json::Value;
 use service::http::{Code, ProblemResponse};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use super::peer::{Handled, Peer};
-use super::{PROOF_REFUSED, PROTOCOL_ABUSE, SILENT, TOKEN_EXPIRED, UNAUTHENTICATED, frames, restarting};
+use super::desk::{Answered, Desk, violated};
+use super::frames::{self, BadFrame};
+use super::papers::Credential;
+use super::peer::{Entering, Handled, Peer, told};
+use super::transport::{Incoming, Transport};
+use super::{PROOF_REFUSED, PROTOCOL_ABUSE, SILENT, TOKEN_EXPIRED, UNAUTHENTICATED, restarting};
 use crate::Gateway;
-use crate::registry::Farewell;
+use crate::registry::{Farewell, Kick};
 
 /// Jitter of the reconnect hint when the server restarts: a thousand clients come back at ~100 a second.
 const RESTART_JITTER_MS: u64 = 10_000;
 /// A client that takes no close frame in this time is cut off.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How others reach a connection.
-#[derive(Clone)]
-pub(super) struct Line {
-    pub(super) id: ConnectionId,
-    pub(super) outbound: mpsc::Sender<ServerFrame>,
-    pub(super) kick: Arc<watch::Sender<Option<Farewell>>>,
+/// A client at the door.
+pub(crate) struct Arrival {
+    pub(crate) transport: Transport,
+    /// What the handshake brought.
+    pub(crate) credential: Option<Credential>,
+    pub(crate) resume: Option<Resume>,
+    pub(crate) permit: OwnedSemaphorePermit,
 }
 
-/// Where a connection's frames come in and go out.
+/// How others reach a connection.
+pub(super) struct Line {
+    pub(super) id: ConnectionId,
+    pub(super) kick: Kick,
+}
+
 struct Connection {
+    gateway: Arc<Gateway>,
     line: Line,
-    socket: WebSocket,
-    waiting: mpsc::Receiver<ServerFrame>,
+    transport: Transport,
+    credential: Option<Credential>,
+    resume: Option<Resume>,
     kicked: watch::Receiver<Option<Farewell>>,
     /// When the client was last heard of, on the clock's monotonic reading.
     heard: Duration,
+    bad_frames: u32,
 }
 
 /// What happened next on a connection.
-enum Next {
-    Frame(String),
-    Outbound(ServerFrame),
-    /// The time to wake has come, or the client's transport shows life.
-    Nothing,
+enum Step {
+    Heard(Incoming),
+    Answered(Option<Box<Answered>>),
+    Push(u64, Arc<ServerFrame>),
+    /// The time to wake has come.
+    Time,
 }
+
+/// A frame that can't be the first one: its id, where it has one, and why.
+type NoEntry = Box<(Option<String>, ProblemResponse)>;
 
 /// How a connection ends; `None` when there is nobody left to tell.
 type End = Option<Farewell>;
 
 /// Runs a connection to its end.
-pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, permit: OwnedSemaphorePermit) {
-    let (outbound, waiting) = mpsc::channel(gateway.config.max_outbound_frames);
-    let kick = Arc::new(watch::Sender::new(None));
+pub(crate) async fn run(gateway: Arc<Gateway>, arrival: Arrival) {
+    let Arrival { transport, credential, resume, permit } = arrival;
+    let kick = Kick::new(watch::Sender::new(None));
     let kicked = kick.subscribe();
     let id = gateway.new_id().parse().expect("a UUID is a valid id");
     let heard = gateway.platform.clock.monotonic();
-    let mut connection = Connection { line: Line { id, outbound, kick }, socket, waiting, kicked, heard };
-    match connection.authenticate(&gateway).await {
+    let line = Line { id, kick };
+    let host = Arc::clone(&gateway);
+    let mut connection = Connection { gateway, line, transport, credential, resume, kicked, heard, bad_frames: 0 };
+    // Entering is long and over soon: in its own box it costs an idle connection nothing.
+    let entered = Box::pin(connection.authenticate()).await;
+    match entered {
         Ok(mut peer) => {
-            let Err(end) = connection.serve(&gateway, &mut peer).await;
+            let Err(end) = connection.serve(&mut peer).await;
             // At once: the client must not wait for presence's answer.
-            tokio::join!(peer.leave(&gateway, end), connection.close(&gateway, end));
+            Box::pin(async { tokio::join!(peer.leave(&host, end), connection.close(end)) }).await;
         }
-        Err(end) => connection.close(&gateway, end).await,
+        Err(end) => connection.close(end).await,
     }
     drop(permit);
 }
 
 impl Connection {
     /// Hello, then the first auth frame, which must come in time.
-    async fn authenticate(&mut self, gateway: &Arc<Gateway>) -> Result<Peer, End> {
-        let hello = ServerFrame::Hello {
-            protocol: SUBPROTOCOL.to_owned(),
-            connection_id: self.line.id.clone(),
-            auth_within_ms: gateway.config.auth_within_ms,
-            heartbeat_ms: gateway.config.heartbeat_ms,
-        };
-        self.send(gateway, &hello).await?;
+    async fn authenticate(&mut self) -> Result<Peer, End> {
+        let gateway = Arc::clone(&self.gateway);
+        let hello = self.hello();
+        self.send(&hello).await?;
         let until_ms = gateway.platform.clock.now_ms().saturating_add(gateway.config.auth_within_ms);
-        let mut bad_frames = 0;
         loop {
-            let text = match self.next(gateway, until_ms).await? {
-                Next::Frame(text) => text,
-                Next::Nothing if gateway.platform.clock.now_ms() >= until_ms => return Err(Some(UNAUTHENTICATED)),
-                Next::Nothing | Next::Outbound(_) => continue,
+            let value = match self.hear(until_ms).await? {
+                Step::Heard(Incoming::Frame(value)) => value,
+                Step::Time if gateway.platform.clock.now_ms() >= until_ms => return Err(Some(UNAUTHENTICATED)),
+                _ => continue,
             };
             let trail = gateway.new_trail();
-            let (id, problem) = match frames::parse(&text) {
-                Ok(ClientFrame::Auth { id, token, peer_id, proof }) => {
-                    return self.enter(gateway, &trail, id, token, peer_id, proof).await;
+            match self.entering(value) {
+                Ok((id, entering)) => return self.enter(&trail, id, entering).await,
+                Err(refused) => {
+                    let (id, problem) = *refused;
+                    self.refuse(&trail, id, problem).await?;
                 }
-                Ok(other) => {
-                    let problem = ProblemResponse::new(Code::AuthenticationMissing).detail("send an auth frame first");
-                    (Some(frame_id(&other).to_owned()), problem)
-                }
-                Err(bad) => (bad.id, violated(bad.violations)),
-            };
-            self.answer(gateway, &trail, id, Err(problem)).await?;
-            bad_frames += 1;
-            if bad_frames >= gateway.config.max_bad_frames {
-                return Err(Some(PROTOCOL_ABUSE));
             }
         }
     }
 
-    async fn enter(
-        &mut self,
-        gateway: &Arc<Gateway>,
-        trail: &Trail,
-        id: String,
-        token: String,
-        peer_id: PeerId,
-        proof: Option<String>,
-    ) -> Result<Peer, End> {
-        match Peer::enter(gateway, &self.line, trail, token, peer_id, proof).await {
+    fn hello(&self) -> ServerFrame {
+        let config = &self.gateway.config;
+        ServerFrame::Hello {
+            protocol: self.transport.protocol().to_owned(),
+            connection_id: self.line.id.clone(),
+            auth_within_ms: config.auth_within_ms,
+            heartbeat_ms: config.heartbeat_ms,
+            limits: HelloLimits {
+                frame_bytes: config.max_frame_bytes,
+                bad_frames: config.max_bad_frames,
+                pending_messages: config.max_pending_messages,
+                rooms: config.max_rooms,
+                ack_within_ms: config.ack_within_ms,
+                history_frames: config.history_frames,
+                history_ttl_ms: config.history_ttl_ms,
+            },
+            stream_key: self.transport.stream_key(),
+        }
+    }
+
+    /// What a first frame asks, or why it can't be one.
+    fn entering(&mut self, value: Result<Value, BadFrame>) -> Result<(String, Entering), NoEntry> {
+        match value.and_then(frames::parse) {
+            Ok(ClientFrame::Auth { id, token, ticket, peer_id, proof, acks, resume }) => {
+                // A ticket of the handshake is used once, by the first auth frame without a credential of its own.
+                let Some(credential) = Credential::of(token, ticket).or_else(|| self.credential.take()) else {
+                    let problem = ProblemResponse::new(Code::Validation)
+                        .violation("token", "is missing, and the handshake brought neither token nor ticket");
+                    return Err(Box::new((Some(id), problem)));
+                };
+                let resume = resume.or_else(|| self.resume.take());
+                Ok((id, Entering { credential, peer_id, proof, acks, resume }))
+            }
+            Ok(other) => {
+                let problem = ProblemResponse::new(Code::AuthenticationMissing).detail("send an auth frame first");
+                Err(Box::new((Some(other.id().to_owned()), problem)))
+            }
+            Err(bad) => Err(Box::new((bad.id, violated(bad.violations)))),
+        }
+    }
+
+    async fn enter(&mut self, trail: &Trail, id: String, entering: Entering) -> Result<Peer, End> {
+        let gateway = Arc::clone(&self.gateway);
+        match Peer::enter(&gateway, &self.line, trail, entering).await {
             Ok((peer, result)) => {
-                let told = self.answer(gateway, trail, Some(id), Ok((Outcome::Accepted, Some(result)))).await;
-                if let Err(end) = told {
-                    peer.leave(gateway, end).await;
+                self.transport.authenticated(&result.epoch);
+                let result = serde_json::to_value(result).ok();
+                let outcome = ServerFrame::Outcome { id: Some(id), outcome: Outcome::Accepted, result, problem: None };
+                if let Err(end) = self.send(&outcome).await {
+                    peer.leave(&gateway, end).await;
                     return Err(end);
                 }
+                self.bad_frames = 0;
                 Ok(peer)
             }
             Err((problem, farewell)) => {
-                self.answer(gateway, trail, Some(id), Err(problem)).await?;
+                self.send(&refusal(&gateway, trail, Some(id), problem)).await?;
                 Err(Some(farewell))
             }
         }
     }
 
     /// Serves an authenticated peer until something ends it.
-    async fn serve(&mut self, gateway: &Arc<Gateway>, peer: &mut Peer) -> Result<Infallible, End> {
-        let mut bad_frames = 0;
+    async fn serve(&mut self, peer: &mut Peer) -> Result<Infallible, End> {
+        let gateway = Arc::clone(&self.gateway);
+        let clock = &gateway.platform.clock;
+        let mut desk = Desk::default();
         loop {
-            let text = match self.next(gateway, peer.next_deadline_ms()).await? {
-                Next::Frame(text) => text,
-                Next::Outbound(frame) => {
-                    self.send(gateway, &frame).await?;
-                    continue;
+            desk.begin(&gateway, peer);
+            match self.step(&mut desk, peer).await? {
+                Step::Heard(incoming) => {
+                    self.heard = clock.monotonic();
+                    match incoming {
+                        Incoming::Frame(value) => desk.take(value, peer),
+                        Incoming::Alive => {}
+                        Incoming::Gone => return Err(None),
+                    }
                 }
-                Next::Nothing => match peer.deadline_passed(gateway.platform.clock.now_ms()) {
+                Step::Answered(Some(answered)) => self.answer(peer, *answered).await?,
+                Step::Answered(None) => {}
+                Step::Push(number, frame) => {
+                    self.send(&(*frame).clone().numbered(number)).await?;
+                    peer.cursor = number;
+                    peer.journal.written(peer.generation(), number, clock.now_ms());
+                }
+                Step::Time => match peer.deadline_passed(clock.now_ms()) {
                     Some(Deadline::Token) => return Err(Some(TOKEN_EXPIRED)),
                     Some(Deadline::Proof) => return Err(Some(PROOF_REFUSED)),
-                    None => continue,
+                    None => {}
                 },
-            };
-            let trail = gateway.new_trail();
-            let (id, handled) = match frames::parse(&text) {
-                Ok(frame) => {
-                    let id = frame_id(&frame).to_owned();
-                    let handled = tokio::select! {
-                        biased;
-                        handled = peer.handle(gateway, &trail, frame) => handled,
-                        end = kicked(&mut self.kicked) => return Err(end),
-                    };
-                    (Some(id), handled)
-                }
-                Err(bad) => (bad.id, Handled::Refused(violated(bad.violations))),
-            };
-            let outcome = match handled {
-                Handled::Done(outcome, result) => Ok((outcome, result)),
-                Handled::Refused(problem) => Err(problem),
-                Handled::Closing(problem, farewell) => {
-                    self.answer(gateway, &trail, id, Err(problem)).await?;
-                    return Err(Some(farewell));
-                }
-            };
-            // "The peer is offline" and "try again later" are no abuse.
-            let bad = outcome.as_ref().is_err_and(|problem| problem.code().status() == 400);
-            bad_frames = if bad { bad_frames + 1 } else { 0 };
-            self.answer(gateway, &trail, id, outcome).await?;
-            if bad_frames >= gateway.config.max_bad_frames {
-                return Err(Some(PROTOCOL_ABUSE));
             }
         }
     }
 
-    /// Waits for the next thing: a frame, something to send, `wake_ms`, or what ends the connection. A busy client must
-    /// not hide that its time is over, so the wake goes before its frames.
-    async fn next(&mut self, gateway: &Arc<Gateway>, wake_ms: u64) -> Result<Next, End> {
-        let clock = &gateway.platform.clock;
-        let until_wake = Duration::from_millis(wake_ms.saturating_sub(clock.now_ms()));
-        let message = tokio::select! {
-            biased;
-            end = ended(gateway, &mut self.kicked) => return Err(end),
-            () = clock.sleep(until_wake) => return Ok(Next::Nothing),
-            message = self.socket.recv() => message,
-            outbound = self.waiting.recv() => return outbound.map(Next::Outbound).ok_or(None),
-            () = silence(gateway, self.heard) => return Err(Some(SILENT)),
+    /// Waits for the next thing. A busy client must not hide that its time is over, so that goes before its frames.
+    async fn step(&mut self, desk: &mut Desk, peer: &Peer) -> Result<Step, End> {
+        let clock = &self.gateway.platform.clock;
+        let wake = Duration::from_millis(peer.next_deadline_ms().saturating_sub(clock.now_ms()));
+        let (heard, room) = (self.heard, desk.has_room());
+        let work = async {
+            tokio::select! {
+                answered = desk.answer() => Step::Answered(answered),
+                incoming = self.transport.recv(), if room => Step::Heard(incoming),
+                (number, frame) = peer.journal.next(peer.generation(), peer.cursor) => Step::Push(number, frame),
+            }
         };
-        self.heard = clock.monotonic();
-        match message {
-            Some(Ok(Message::Text(text))) => Ok(Next::Frame(text.as_str().to_owned())),
-            Some(Ok(Message::Binary(_))) => Ok(Next::Frame(String::from("binary"))),
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(Next::Nothing),
-            Some(Ok(Message::Close(_)) | Err(_)) | None => Err(None),
+        tokio::select! {
+            biased;
+            end = ended(&self.gateway, &mut self.kicked) => Err(end),
+            () = clock.sleep(wake) => Ok(Step::Time),
+            step = work => Ok(step),
+            () = silence(&self.gateway, heard) => Err(Some(SILENT)),
         }
     }
 
     /// Tells a frame's outcome.
-    async fn answer(
-        &mut self,
-        gateway: &Gateway,
-        trail: &Trail,
-        id: Option<String>,
-        outcome: Result<(Outcome, Option<Value>), ProblemResponse>,
-    ) -> Result<(), End> {
-        let frame = match outcome {
-            Ok((outcome, result)) => ServerFrame::Outcome { id, outcome, result, problem: None },
-            Err(problem) => {
-                let body = gateway.problem_body(problem, trail);
-                ServerFrame::Outcome { id, outcome: Outcome::Refused, result: None, problem: Some(Box::new(body)) }
+    async fn answer(&mut self, peer: &mut Peer, answered: Answered) -> Result<(), End> {
+        let Answered { id, trail, handled } = answered;
+        let (outcome, result) = match handled {
+            Handled::Done(outcome, result) => (outcome, result),
+            Handled::Renewed(papers) => {
+                let (principal, proven) = *papers;
+                peer.renewed(&self.gateway, principal, proven);
+                (Outcome::Accepted, None)
+            }
+            // The desk keeps those that come later.
+            Handled::Later(_) => return Ok(()),
+            Handled::Refused(problem) => return self.refuse(&trail, id, problem).await,
+            Handled::Closing(problem, farewell) => {
+                let frame = refusal(&self.gateway, &trail, id, problem);
+                self.send(&frame).await?;
+                return Err(Some(farewell));
             }
         };
-        self.send(gateway, &frame).await
+        self.bad_frames = 0;
+        self.send(&ServerFrame::Outcome { id, outcome, result, problem: None }).await
+    }
+
+    /// Refuses a frame. Too many bad ones in a row are abuse; "the peer is offline" and "try again later" are not.
+    async fn refuse(&mut self, trail: &Trail, id: Option<String>, problem: ProblemResponse) -> Result<(), End> {
+        let unknown_client = problem.code() == Code::AuthenticationMissing;
+        let bad = unknown_client || problem.code().status() == 400;
+        self.bad_frames = if bad { self.bad_frames + 1 } else { 0 };
+        let frame = refusal(&self.gateway, trail, id, problem);
+        self.send(&frame).await?;
+        if self.bad_frames >= self.gateway.config.max_bad_frames {
+            return Err(Some(PROTOCOL_ABUSE));
+        }
+        Ok(())
+    }
+
+    /// Waits for the next thing from a client that has not authenticated.
+    async fn hear(&mut self, wake_ms: u64) -> Result<Step, End> {
+        let clock = &self.gateway.platform.clock;
+        let until_wake = Duration::from_millis(wake_ms.saturating_sub(clock.now_ms()));
+        let incoming = tokio::select! {
+            biased;
+            end = ended(&self.gateway, &mut self.kicked) => return Err(end),
+            () = clock.sleep(until_wake) => return Ok(Step::Time),
+            incoming = self.transport.recv() => incoming,
+            () = silence(&self.gateway, self.heard) => return Err(Some(SILENT)),
+        };
+        self.heard = clock.monotonic();
+        if matches!(incoming, Incoming::Gone) { Err(None) } else { Ok(Step::Heard(incoming)) }
     }
 
     /// Sends a frame. A client that does not read must not keep its connection from being ended.
-    async fn send(&mut self, gateway: &Gateway, frame: &ServerFrame) -> Result<(), End> {
+    async fn send(&mut self, frame: &ServerFrame) -> Result<(), End> {
         tokio::select! {
             biased;
-            sent = self.socket.send(text(frame)) => sent.map_err(|_| None),
-            end = ended(gateway, &mut self.kicked) => Err(end),
-            () = silence(gateway, self.heard) => Err(Some(SILENT)),
+            sent = self.transport.send(frame) => sent.map_err(|_| None),
+            end = ended(&self.gateway, &mut self.kicked) => Err(end),
+            () = silence(&self.gateway, self.heard) => Err(Some(SILENT)),
         }
     }
 
     /// Says why and closes; the transport goes with the connection.
-    async fn close(mut self, gateway: &Gateway, end: End) {
+    async fn close(self, end: End) {
         let Some(farewell) = end else { return };
-        let closing = ServerFrame::Closing {
-            code: farewell.code,
-            reason: farewell.reason.to_owned(),
-            reconnect_after_ms: farewell.reconnect_after_ms,
-        };
-        let frame = CloseFrame { code: farewell.code, reason: farewell.reason.into() };
-        let goodbye = async {
-            self.socket.send(text(&closing)).await?;
-            self.socket.send(Message::Close(Some(frame))).await?;
-            // The closing handshake: what the client still sends is of no use, its close frame ends the wait.
-            while let Some(Ok(message)) = self.socket.recv().await {
-                if matches!(message, Message::Close(_)) {
-                    break;
-                }
-            }
-            Ok::<(), axum::Error>(())
-        };
-        let _ = gateway.platform.clock.timeout(CLOSE_TIMEOUT, goodbye).await;
+        metrics::counter!("synapse_gateway_closed_total", "reason" => farewell.reason).increment(1);
+        let _ = self.gateway.platform.clock.timeout(CLOSE_TIMEOUT, self.transport.close(farewell)).await;
     }
 }
 
-fn text(frame: &ServerFrame) -> Message {
-    Message::Text(serde_json::to_string(frame).expect("frames are plain data").into())
+fn refusal(gateway: &Gateway, trail: &Trail, id: Option<String>, problem: ProblemResponse) -> ServerFrame {
+    let problem = Some(told(gateway, problem, trail));
+    ServerFrame::Outcome { id, outcome: Outcome::Refused, result: None, problem }
 }
 
 /// Waits for what ends a connection whatever it is doing: somebody insists, or the server stops.
@@ -285,19 +330,4 @@ async fn kicked(line: &mut watch::Receiver<Option<Farewell>>) -> End {
 pub(super) enum Deadline {
     Token,
     Proof,
-}
-
-fn frame_id(frame: &ClientFrame) -> &str {
-    match frame {
-        ClientFrame::Auth { id, .. }
-        | ClientFrame::Ping { id }
-        | ClientFrame::Presence { id, .. }
-        | ClientFrame::Session { id, .. }
-        | ClientFrame::Signal { id, .. } => id,
-    }
-}
-
-fn violated(violations: Vec<Violation>) -> ProblemResponse {
-    let problem = ProblemResponse::new(Code::Validation).detail("the frame breaks these rules");
-    violations.into_iter().fold(problem, |problem, broken| problem.violation(broken.field, broken.message))
 }

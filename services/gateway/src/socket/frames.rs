@@ -1,9 +1,11 @@
-//! Client frames: text in, a typed frame or every violation out.
+//! Client frames: a parsed value in, a typed frame or every violation out.
 
 use contracts::frames::ClientFrame;
 use contracts::http::Violation;
 use contracts::signals::signaling::PeerSignal;
 use serde_json::{Map, Value};
+
+use super::rules::{self, Rule};
 
 /// A frame that was refused: its id, where one could be read, and what is wrong with it.
 #[derive(Debug, PartialEq, Eq)]
@@ -12,126 +14,224 @@ pub(crate) struct BadFrame {
     pub(crate) violations: Vec<Violation>,
 }
 
+impl BadFrame {
+    /// Something that is no frame at all.
+    pub(crate) fn whole(message: impl Into<String>) -> Self {
+        Self { id: None, violations: vec![violation("frame", message)] }
+    }
+}
+
+/// The fields of a frame while its violations are gathered.
+struct Reader<'a> {
+    fields: &'a Map<String, Value>,
+    found: Vec<Violation>,
+}
+
 /// Frame types and the fields that each may have besides `type` and `id`.
-const TYPES: [(&str, &[&str]); 5] = [
-    ("auth", &["token", "peer_id", "proof"]),
+const TYPES: [(&str, &[&str]); 10] = [
+    ("auth", &["token", "ticket", "peer_id", "proof", "acks", "resume"]),
+    ("refresh", &["token", "ticket", "proof"]),
     ("ping", &[]),
     ("presence", &["action", "after", "status"]),
     ("session", &["to"]),
     ("signal", &["session_id", "signal"]),
+    ("message", &["to", "action", "message", "session_id"]),
+    ("broadcast", &["scope", "room", "user_id", "action", "message", "session_id"]),
+    ("room", &["action", "room"]),
+    ("ack", &["offset"]),
 ];
-
-/// Longest token and proof, characters.
-const MAX_TOKEN_CHARS: usize = 10_000;
 
 /// Reads a client frame.
 ///
 /// # Errors
 /// Every rule that it breaks.
-pub(crate) fn parse(text: &str) -> Result<ClientFrame, BadFrame> {
-    let bad = |id: Option<String>, violations| BadFrame { id, violations };
-    let value: Value = serde_json::from_str(text)
-        .map_err(|error| bad(None, vec![violation("frame", format!("is not JSON ({error}); send one JSON object"))]))?;
-    let Value::Object(fields) = &value else {
-        return Err(bad(None, vec![violation("frame", "send one JSON object")]));
-    };
-    let id = fields.get("id").and_then(Value::as_str).filter(|id| is_id(id)).map(str::to_owned);
-    let mut found = check_id(fields);
+pub(crate) fn parse(value: Value) -> Result<ClientFrame, BadFrame> {
+    let Value::Object(fields) = &value else { return Err(BadFrame::whole("must be one object with a type and an id")) };
+    let id = fields.get("id").and_then(Value::as_str).filter(|id| rules::ID.holds(id)).map(str::to_owned);
+    let mut reader = Reader { fields, found: Vec::new() };
+    if fields.contains_key("id") {
+        reader.text("id", &rules::ID);
+    } else {
+        reader.refuse("id", "is missing; name each frame so that its outcome can name it");
+    }
     let Some((kind, allowed)) = known_type(fields) else {
         let names = TYPES.map(|(name, _)| name).join(", ");
-        found.push(violation("type", format!("must be one of: {names}")));
-        return Err(bad(id, found));
+        reader.refuse("type", format!("must be one of: {names}"));
+        return Err(BadFrame { id, violations: reader.found });
     };
     for name in fields.keys().filter(|name| !["type", "id"].contains(&name.as_str())) {
         if !allowed.contains(&name.as_str()) {
-            found.push(violation(name, format!("a `{kind}` frame has no such field; leave it out")));
+            reader.refuse(shorten(name), format!("a `{kind}` frame has no such field; leave it out"));
         }
     }
-    check_fields(kind, fields, &mut found);
-    if !found.is_empty() {
-        return Err(bad(id, found));
+    reader.check(kind);
+    if !reader.found.is_empty() {
+        return Err(BadFrame { id, violations: reader.found });
     }
     // What is left are rules of nested parts (signals), which serde names by their own field.
-    let frame =
-        serde_json::from_value(value).map_err(|error| bad(id.clone(), vec![violation(kind, error.to_string())]))?;
+    let refused =
+        |field: &str, message: String| BadFrame { id: id.clone(), violations: vec![violation(field, message)] };
+    let frame = serde_json::from_value(value).map_err(|error| refused(kind, error.to_string()))?;
     if matches!(frame, ClientFrame::Signal { signal: PeerSignal::Unknown, .. }) {
-        return Err(bad(id, vec![violation("signal", SIGNAL_RULE)]));
+        return Err(refused("signal", SIGNAL_RULE.to_owned()));
     }
     Ok(frame)
 }
+
+const SIGNAL_RULE: &str = "must be an object with a type: offer, answer, candidate, restart or bye";
 
 fn known_type(fields: &Map<String, Value>) -> Option<(&'static str, &'static [&'static str])> {
     let kind = fields.get("type")?.as_str()?;
     TYPES.iter().find(|(name, _)| *name == kind).copied()
 }
 
-fn check_id(fields: &Map<String, Value>) -> Vec<Violation> {
-    match fields.get("id") {
-        Some(Value::String(id)) if is_id(id) => Vec::new(),
-        Some(_) => vec![violation("id", "must be 1 to 100 characters of A-Z, a-z, 0-9, '_' and '-'")],
-        None => vec![violation("id", "is missing; name each frame so that its outcome can name it")],
+impl Reader<'_> {
+    fn check(&mut self, kind: &str) {
+        match kind {
+            "auth" => self.auth(),
+            "refresh" => self.refresh(),
+            "presence" => self.presence(),
+            "session" => self.text("to", &rules::ID),
+            "signal" => {
+                self.text("session_id", &rules::ID);
+                if !self.fields.get("signal").is_some_and(Value::is_object) {
+                    self.refuse("signal", SIGNAL_RULE);
+                }
+            }
+            "message" => {
+                self.text("to", &rules::ID);
+                self.note();
+            }
+            "broadcast" => self.broadcast(),
+            "room" => {
+                self.action(&["join", "leave"]);
+                self.text("room", &rules::ID);
+            }
+            "ack" if !self.fields.get("offset").is_some_and(Value::is_u64) => {
+                self.refuse("offset", "must be the offset of a frame that was pushed to this peer, a whole number");
+            }
+            _ => {}
+        }
+    }
+
+    fn auth(&mut self) {
+        self.credential();
+        self.text("peer_id", &rules::ID);
+        self.optional("proof", &rules::TOKEN);
+        if self.fields.get("acks").is_some_and(|acks| !acks.is_boolean()) {
+            self.refuse("acks", "must be true or false");
+        }
+        match self.fields.get("resume") {
+            None | Some(Value::Null) => {}
+            Some(Value::Object(resume)) => {
+                let mut inner = Reader { fields: resume, found: Vec::new() };
+                inner.text("epoch", &rules::EPOCH);
+                if !resume.get("offset").is_some_and(Value::is_u64) {
+                    inner.refuse("offset", "must be the offset of the last frame taken in, a whole number");
+                }
+                for broken in inner.found {
+                    self.refuse(format!("resume.{}", broken.field), broken.message);
+                }
+            }
+            Some(_) => self.refuse("resume", "must be an object with epoch and offset"),
+        }
+    }
+
+    fn refresh(&mut self) {
+        self.credential();
+        self.optional("proof", &rules::TOKEN);
+        if !["token", "ticket", "proof"].into_iter().any(|name| self.given(name)) {
+            self.refuse("token", "is missing; a `refresh` frame has a token, a ticket or a proof");
+        }
+    }
+
+    /// A token or a ticket; whether one is needed depends on the handshake.
+    fn credential(&mut self) {
+        self.optional("token", &rules::TOKEN);
+        self.optional("ticket", &rules::TICKET);
+        if self.given("token") && self.given("ticket") {
+            self.refuse("ticket", "stands for a token; send one of the two");
+        }
+    }
+
+    fn presence(&mut self) {
+        self.action(&["list", "set_status", "subscribe", "unsubscribe"]);
+        let action = self.fields.get("action").and_then(Value::as_str);
+        if action == Some("set_status") {
+            self.word("status", &["online", "away"]);
+        } else if self.fields.contains_key("status") {
+            self.refuse("status", "fits only the action set_status; leave it out");
+        }
+        if action == Some("list") {
+            self.optional("after", &rules::PAGE);
+        } else if self.fields.contains_key("after") {
+            self.refuse("after", "fits only the action list; leave it out");
+        }
+    }
+
+    fn broadcast(&mut self) {
+        self.word("scope", &["tenant", "user", "room"]);
+        let scope = self.fields.get("scope").and_then(Value::as_str);
+        for (name, needed_by) in [("room", "room"), ("user_id", "user")] {
+            if scope == Some(needed_by) {
+                self.text(name, &rules::ID);
+            } else if self.fields.contains_key(name) {
+                self.refuse(name, format!("fits only the scope {needed_by}; leave it out"));
+            }
+        }
+        self.note();
+    }
+
+    fn note(&mut self) {
+        self.text("action", &rules::ACTION);
+        self.text("message", &rules::MESSAGE);
+        self.optional("session_id", &rules::ID);
+    }
+
+    /// An action that must fit the frame's type.
+    fn action(&mut self, known: &[&str]) {
+        let before = self.found.len();
+        self.text("action", &rules::ACTION);
+        if self.found.len() == before {
+            self.word("action", known);
+        }
+    }
+
+    fn word(&mut self, name: &str, known: &[&str]) {
+        match self.fields.get(name) {
+            Some(Value::String(word)) if known.contains(&word.as_str()) => {}
+            Some(_) => self.refuse(name, format!("must be one of: {}", known.join(", "))),
+            None => self.refuse(name, format!("is missing; it is one of: {}", known.join(", "))),
+        }
+    }
+
+    fn optional(&mut self, name: &str, rule: &Rule) {
+        if self.given(name) {
+            self.text(name, rule);
+        }
+    }
+
+    fn given(&self, name: &str) -> bool {
+        self.fields.get(name).is_some_and(|value| !value.is_null())
+    }
+
+    fn text(&mut self, name: &str, rule: &Rule) {
+        let found = match self.fields.get(name) {
+            Some(Value::String(text)) => rule.violations(text),
+            Some(_) => vec![format!("must be a string; {}", rule.whole())],
+            None => vec![format!("is missing; {}", rule.whole())],
+        };
+        found.into_iter().for_each(|message| self.refuse(name, message));
+    }
+
+    fn refuse(&mut self, field: impl Into<String>, message: impl Into<String>) {
+        self.found.push(Violation { field: field.into(), message: message.into() });
     }
 }
 
-fn check_fields(kind: &str, fields: &Map<String, Value>, found: &mut Vec<Violation>) {
-    match kind {
-        "auth" => {
-            require(fields, "token", is_token, TOKEN_RULE, found);
-            require(fields, "peer_id", is_id, ID_RULE, found);
-            if fields.get("proof").is_some_and(|proof| !proof.is_null()) {
-                require(fields, "proof", is_token, TOKEN_RULE, found);
-            }
-        }
-        "presence" => {
-            let actions = "must be one of: list, set_status";
-            require(fields, "action", |action| ["list", "set_status"].contains(&action), actions, found);
-            if fields.get("action").and_then(Value::as_str) == Some("set_status") {
-                let rule = "must be one of: online, away";
-                require(fields, "status", |status| ["online", "away"].contains(&status), rule, found);
-            } else if fields.contains_key("status") {
-                found.push(violation("status", "fits only the action set_status; leave it out"));
-            }
-            if fields.contains_key("after") {
-                let rule = "must be the `next` of an earlier page, at most 2000 characters";
-                require(fields, "after", |after| (1..=2_000).contains(&after.len()), rule, found);
-            }
-        }
-        "session" => require(fields, "to", is_id, ID_RULE, found),
-        "signal" => {
-            require(fields, "session_id", is_id, ID_RULE, found);
-            if !fields.get("signal").is_some_and(Value::is_object) {
-                found.push(violation("signal", SIGNAL_RULE));
-            }
-        }
-        _ => {}
-    }
-}
-
-const SIGNAL_RULE: &str = "must be an object with a type: offer, answer, candidate, restart or bye";
-const ID_RULE: &str = "must be 1 to 100 characters of A-Z, a-z, 0-9, '_' and '-'";
-const TOKEN_RULE: &str = "must be 1 to 10000 characters of A-Z, a-z, 0-9, '.', '_' and '-'";
-
-fn require(
-    fields: &Map<String, Value>,
-    name: &str,
-    holds: impl Fn(&str) -> bool,
-    rule: &str,
-    found: &mut Vec<Violation>,
-) {
-    match fields.get(name) {
-        Some(Value::String(text)) if holds(text) => {}
-        Some(_) => found.push(violation(name, rule)),
-        None => found.push(violation(name, format!("is missing; it {rule}"))),
-    }
-}
-
-fn is_id(text: &str) -> bool {
-    text.parse::<contracts::PeerId>().is_ok()
-}
-
-fn is_token(text: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    (1..=MAX_TOKEN_CHARS).contains(&text.len()) && text.bytes().all(allowed)
+/// A field's name as the client wrote it, cut to what an answer should carry.
+fn shorten(name: &str) -> String {
+    name.chars().take(100).collect()
 }
 
 fn violation(field: &str, message: impl Into<String>) -> Violation {
@@ -139,60 +239,5 @@ fn violation(field: &str, message: impl Into<String>) -> Violation {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fields(text: &str) -> Vec<String> {
-        parse(text).expect_err("the frame is bad").violations.into_iter().map(|violation| violation.field).collect()
-    }
-
-    #[test]
-    fn good_frames_are_read() {
-        for good in [
-            r#"{"type":"ping","id":"1"}"#,
-            r#"{"type":"auth","id":"1","token":"a.b.c","peer_id":"alice"}"#,
-            r#"{"type":"auth","id":"1","token":"a.b.c","peer_id":"alice","proof":"x.y.z"}"#,
-            r#"{"type":"presence","id":"1","action":"list"}"#,
-            r#"{"type":"presence","id":"1","action":"set_status","status":"away"}"#,
-            r#"{"type":"session","id":"1","to":"bob"}"#,
-            r#"{"type":"signal","id":"1","session_id":"s","signal":{"type":"bye"}}"#,
-        ] {
-            assert!(parse(good).is_ok(), "{good}");
-        }
-    }
-
-    #[test]
-    fn all_violations_come_at_once_with_the_frames_id() {
-        let bad = parse(r#"{"type":"auth","id":"7","token":"a b","peer_id":"","extra":1}"#).unwrap_err();
-        assert_eq!(bad.id.as_deref(), Some("7"));
-        let named: Vec<&str> = bad.violations.iter().map(|violation| violation.field.as_str()).collect();
-        assert_eq!(named, ["extra", "token", "peer_id"]);
-    }
-
-    #[test]
-    fn a_field_must_fit_its_type_and_action() {
-        assert_eq!(fields(r#"{"type":"ping","id":"1","token":"x"}"#), ["token"]);
-        assert_eq!(fields(r#"{"type":"presence","id":"1","action":"list","status":"away"}"#), ["status"]);
-        assert_eq!(fields(r#"{"type":"presence","id":"1","action":"set_status","status":"offline"}"#), ["status"]);
-        assert_eq!(fields(r#"{"type":"signal","id":"1","session_id":"s","signal":{"type":"wave"}}"#), ["signal"]);
-    }
-
-    #[test]
-    fn what_is_no_frame_is_told_so() {
-        assert_eq!(fields("nonsense"), ["frame"]);
-        assert_eq!(fields("[]"), ["frame"]);
-        assert_eq!(fields("{}"), ["id", "type"]);
-        assert_eq!(fields(r#"{"type":"dance","id":"1"}"#), ["type"]);
-        assert_eq!(
-            fields(&format!(r#"{{"type":"auth","id":"1","peer_id":"a","token":"{}"}}"#, "x".repeat(10_001))),
-            ["token"]
-        );
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn no_text_panics(text in "\\PC*") {
-            let _ = parse(&text);
-        }
-    }
-}
+#[path = "frames_tests.rs"]
+mod tests;

@@ -1,37 +1,53 @@
-//! An authenticated connection: its papers, and what it may ask.
+//! An authenticated connection: its papers, its place, and what it may ask.
 
 use std::sync::Arc;
 
-use auth::Principal;
+use auth::{Principal, Role};
 use bus::Trail;
 use contracts::events::presence::OfflineReason;
-use contracts::frames::{ClientFrame, Outcome, PresenceAction};
-use contracts::requests::presence::{ConnectV1, DisconnectV1, ListV1, SetStatusV1};
+use contracts::frames::{AuthResult, ClientFrame, Outcome, PresenceAction, Resume, Resumed, Scope};
+use contracts::http::Problem;
+use contracts::requests::presence::{ConnectRefusal, ConnectV1, DisconnectV1, ListV1, SetStatusV1};
 use contracts::requests::signaling::{OpenSessionV1, SendV1};
-use contracts::{ConnectionId, PeerId, Request, SubscriptionId};
+use contracts::signals::gateway::{BroadcastV1, Call, Reply};
+use contracts::{PeerId, Request};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use service::Rejection;
 use service::http::{Code, ProblemResponse};
 
 use super::connection::{Deadline, Line};
-use super::{ENTITLEMENT_LOST, PROOF_REFUSED, TAKEN_OVER, UNAUTHENTICATED};
-use crate::Gateway;
+use super::papers::{self, Credential, Proven};
+use super::{ENTITLEMENT_LOST, QUOTA_EXCEEDED, TAKEN_OVER, TOO_MANY, UNAUTHENTICATED};
+use crate::journal::Journal;
 use crate::refusals::IntoProblem;
 use crate::registry::{Entry, Farewell};
+use crate::{Gateway, messages, nodes, tickets};
 
 /// Peers in one answer to a presence list frame.
 const LIST_LIMIT: u32 = 100;
+/// How long another gateway may take to hand a peer's history over, milliseconds.
+const HANDOVER_WITHIN_MS: u64 = 2_000;
 
 /// A peer and the papers it connected with.
 pub(super) struct Peer {
     principal: Principal,
-    peer_id: PeerId,
-    connection_id: ConnectionId,
-    generation: u64,
-    subscription_id: SubscriptionId,
-    proof: String,
-    proof_until_ms: u64,
+    entry: Entry,
+    proven: Proven,
+    pub(super) journal: Arc<Journal>,
+    /// The last number that was sent to this connection.
+    pub(super) cursor: u64,
+}
+
+/// What a first frame asks for.
+pub(super) struct Entering {
+    pub(super) credential: Credential,
+    pub(super) peer_id: PeerId,
+    pub(super) proof: Option<String>,
+    pub(super) acks: bool,
+    pub(super) resume: Option<Resume>,
 }
 
 /// What became of a frame.
@@ -40,80 +56,126 @@ pub(super) enum Handled {
     Refused(ProblemResponse),
     /// Refused, and the connection can't go on.
     Closing(ProblemResponse, Farewell),
+    /// New papers, to be used from now on.
+    Renewed(Box<(Principal, Proven)>),
+    /// It has its place in the order; what came of it comes later.
+    Later(BoxFuture<'static, Handled>),
+}
+
+impl Handled {
+    fn of(outcome: Result<Outcome, ProblemResponse>) -> Self {
+        outcome.map_or_else(Self::Refused, |outcome| Self::Done(outcome, None))
+    }
 }
 
 impl Peer {
-    /// Checks token and proof, takes the peer's place in presence and in the registry.
+    /// Checks token and proof, takes the peer's place in presence and in the registry, and finds what it missed.
     pub(super) async fn enter(
         gateway: &Arc<Gateway>,
         line: &Line,
         trail: &Trail,
-        token: String,
-        peer_id: PeerId,
-        proof: Option<String>,
-    ) -> Result<(Self, Value), (ProblemResponse, Farewell)> {
-        let papers = Papers::check(gateway, &token, &peer_id, proof).await?;
+        entering: Entering,
+    ) -> Result<(Self, AuthResult), (ProblemResponse, Farewell)> {
+        let Entering { credential, peer_id, proof, acks, resume } = entering;
+        let principal = papers::principal(gateway, credential).await?;
+        let Some(proof) = proof else { return Err(papers::no_proof()) };
+        let proven = papers::prove(gateway, &principal, &peer_id, &proof).await?;
+        if let Some(problem) = no_room(gateway, &principal, &peer_id) {
+            return Err((problem, TOO_MANY));
+        }
         let ask = ConnectV1 {
             peer_id: peer_id.clone(),
-            user_id: papers.principal.user.clone(),
+            user_id: principal.user.clone(),
             node_id: gateway.platform.node_id.clone(),
             connection_id: line.id.clone(),
-            subscription_id: papers.subscription_id.clone(),
-            proof_ver: papers.ver,
+            subscription_id: proven.subscription_id.clone(),
+            proof_ver: proven.ver,
+            max_peers: proven.max_peers,
         };
-        let connected = gateway.ask(&papers.principal.tenant, trail, &ask).await;
-        let connected = connected.map_err(|rejection| (rejection.into_problem(), UNAUTHENTICATED))?;
-        let peer = Self {
-            principal: papers.principal,
+        let connected = gateway.ask(&principal.tenant, trail, &ask).await;
+        let connected = connected.map_err(|rejection| {
+            let is_full = matches!(rejection, Rejection::Refused(ConnectRefusal::TooManyPeers { .. }));
+            (rejection.into_problem(), if is_full { QUOTA_EXCEEDED } else { UNAUTHENTICATED })
+        })?;
+        let entry = Entry {
+            tenant: principal.tenant.clone(),
             peer_id,
+            user: principal.user.clone(),
             connection_id: line.id.clone(),
             generation: connected.generation,
-            subscription_id: papers.subscription_id,
-            proof: papers.proof,
-            proof_until_ms: papers.until_ms,
-        };
-        let entered = gateway.registry.insert(Entry {
-            tenant: peer.principal.tenant.clone(),
-            peer_id: peer.peer_id.clone(),
-            connection_id: line.id.clone(),
-            generation: peer.generation,
-            subscription_id: peer.subscription_id.clone(),
-            proof_ver: papers.ver,
-            outbound: line.outbound.clone(),
+            subscription_id: proven.subscription_id.clone(),
+            proof_ver: proven.ver,
+            proof_kid: Arc::clone(&proven.kid),
+            acks,
             kick: Arc::clone(&line.kick),
-        });
-        if !entered {
-            return Err((
-                ProblemResponse::new(Code::Conflict).detail("a newer connection of this peer stands"),
-                TAKEN_OVER,
-            ));
-        }
+        };
+        let epoch = gateway.new_epoch();
+        let Some(entered) = gateway.registry.insert(entry.clone(), resume.as_ref(), epoch) else {
+            let problem = ProblemResponse::new(Code::Conflict).detail("a newer connection of this peer stands");
+            return Err((problem, TAKEN_OVER));
+        };
+        let cursor = resume.as_ref().filter(|_| entered.recovered).map_or(0, |resume| resume.offset);
+        let peer = Self { principal, entry, proven, journal: entered.journal, cursor };
         // Revoked between the check and the entry: whoever revoked found no entry to close.
-        if gateway.proofs.is_revoked(&peer.subscription_id, papers.ver) {
+        if gateway.proofs.is_revoked(&peer.proven.subscription_id, peer.proven.ver) {
             peer.leave(gateway, Some(ENTITLEMENT_LOST)).await;
             return Err((ProblemResponse::new(Code::EntitlementLost), ENTITLEMENT_LOST));
         }
-        let result = json!({ "peer_id": peer.peer_id, "generation": peer.generation });
+        let resumed = match resume {
+            None => None,
+            Some(_) if entered.recovered => Some(Resumed::Recovered),
+            Some(resume) => Some(peer.fetch(gateway, trail, resume).await),
+        };
+        if let Some(resumed) = resumed {
+            let outcome = if resumed == Resumed::Recovered { "recovered" } else { "gap" };
+            metrics::counter!("synapse_gateway_resumes_total", "outcome" => outcome).increment(1);
+        }
+        let result = AuthResult {
+            peer_id: peer.entry.peer_id.clone(),
+            generation: peer.entry.generation,
+            epoch: peer.journal.epoch(),
+            offset: cursor,
+            resume: resumed,
+        };
         Ok((peer, result))
+    }
+
+    /// Has the gateway that the epoch names hand over what was missed. What was pushed here meanwhile comes after it.
+    async fn fetch(&self, gateway: &Arc<Gateway>, trail: &Trail, resume: Resume) -> Resumed {
+        let Some(node) = tickets::node_of(&resume.epoch).filter(|node| *node != gateway.platform.node_id) else {
+            return Resumed::Gap;
+        };
+        let call = Call::Handover { peer_id: self.entry.peer_id.clone(), epoch: resume.epoch, offset: resume.offset };
+        match nodes::ask(gateway, &node, &self.entry.tenant, trail, call, HANDOVER_WITHIN_MS).await {
+            Some(Reply::History { complete: true, frames, seen, rooms, subscribed }) => {
+                self.journal.import(frames, seen, gateway.platform.clock.now_ms());
+                gateway.registry.restore(&self.entry, rooms, subscribed);
+                Resumed::Recovered
+            }
+            _ => Resumed::Gap,
+        }
     }
 
     /// Leaves the registry and presence. Presence learns why; if it can't be told, the lease ends by itself.
     pub(super) async fn leave(&self, gateway: &Gateway, farewell: Option<Farewell>) {
-        gateway.registry.remove(&self.principal.tenant, &self.peer_id, &self.connection_id);
+        // Who is no longer entitled to anything has nothing to resume.
+        let keep = farewell != Some(ENTITLEMENT_LOST);
+        gateway.registry.remove(&self.entry, keep, gateway.platform.clock.now_ms());
         let reason = match farewell {
             Some(ENTITLEMENT_LOST) => OfflineReason::EntitlementLost,
             Some(farewell) if farewell == TAKEN_OVER => return,
             _ => OfflineReason::Left,
         };
-        let ask = DisconnectV1 { peer_id: self.peer_id.clone(), generation: self.generation, reason };
-        if let Err(rejection) = gateway.ask(&self.principal.tenant, &gateway.new_trail(), &ask).await {
-            tracing::warn!(peer_id = %self.peer_id, %rejection, "presence was not told; the lease will end by itself");
+        let ask = DisconnectV1 { peer_id: self.entry.peer_id.clone(), generation: self.entry.generation, reason };
+        if let Err(rejection) = gateway.ask(&self.entry.tenant, &gateway.new_trail(), &ask).await {
+            let peer_id = &self.entry.peer_id;
+            tracing::warn!(%peer_id, %rejection, "presence was not told; the lease will end by itself");
         }
     }
 
     /// When the first of its papers is over, Unix milliseconds.
     pub(super) fn next_deadline_ms(&self) -> u64 {
-        self.principal.expires_at_ms.min(self.proof_until_ms)
+        self.principal.expires_at_ms.min(self.proven.until_ms)
     }
 
     /// Which of its papers is over.
@@ -121,105 +183,194 @@ impl Peer {
         if now_ms >= self.principal.expires_at_ms {
             return Some(Deadline::Token);
         }
-        (now_ms >= self.proof_until_ms).then_some(Deadline::Proof)
+        (now_ms >= self.proven.until_ms).then_some(Deadline::Proof)
     }
 
-    /// Does what a frame asks.
-    pub(super) async fn handle(&mut self, gateway: &Arc<Gateway>, trail: &Trail, frame: ClientFrame) -> Handled {
+    /// The number of its connection, by which it holds its journal.
+    pub(super) fn generation(&self) -> u64 {
+        self.entry.generation
+    }
+
+    /// Everything up to `offset` was taken in; false when that was never pushed.
+    pub(super) fn ack(&self, offset: u64) -> bool {
+        self.journal.ack(offset)
+    }
+
+    /// Uses new papers from now on.
+    pub(super) fn renewed(&mut self, gateway: &Gateway, principal: Principal, proven: Proven) {
+        gateway.registry.renew(&self.entry, proven.ver, &proven.kid);
+        self.principal = principal;
+        self.proven = proven;
+    }
+
+    /// Does what a frame asks. Frames are begun one after the other; `busy` says that too many wait for a late outcome.
+    pub(super) fn begin(
+        &self,
+        gateway: &Arc<Gateway>,
+        trail: &Trail,
+        frame: ClientFrame,
+        busy: bool,
+    ) -> BoxFuture<'static, Handled> {
+        let own = &self.entry;
         match frame {
-            ClientFrame::Ping { .. } => Handled::Done(Outcome::Accepted, None),
-            ClientFrame::Auth { token, peer_id, proof, .. } => self.renew(gateway, token, peer_id, proof).await,
+            ClientFrame::Ping { .. } => done(),
+            ClientFrame::Ack { offset, .. } => {
+                let known = self.ack(offset);
+                let ahead = "must be the offset of a frame that was pushed to this peer; none has this number yet";
+                if known { done() } else { refused(ProblemResponse::new(Code::Validation).violation("offset", ahead)) }
+            }
+            ClientFrame::Auth { .. } => {
+                let detail = "this connection speaks for a peer already; renew its papers with a refresh frame";
+                refused(ProblemResponse::new(Code::Conflict).detail(detail))
+            }
+            ClientFrame::Refresh { token, ticket, proof, .. } => self.refresh(gateway, token, ticket, proof),
             ClientFrame::Presence { action: PresenceAction::List { after }, .. } => {
-                self.forward(gateway, trail, ListV1 { limit: LIST_LIMIT, after }, Outcome::Accepted).await
+                self.forward(gateway, trail, ListV1 { limit: LIST_LIMIT, after }, Outcome::Accepted)
+            }
+            ClientFrame::Presence { action: PresenceAction::Subscribe, .. } => {
+                gateway.registry.subscribe(own, true);
+                done()
+            }
+            ClientFrame::Presence { action: PresenceAction::Unsubscribe, .. } => {
+                gateway.registry.subscribe(own, false);
+                done()
+            }
+            ClientFrame::Room { action, room, .. } if gateway.registry.room(own, action, &room) => done(),
+            ClientFrame::Room { .. } => {
+                let detail = format!("room: a connection is in at most {} rooms; leave one", gateway.config.max_rooms);
+                refused(ProblemResponse::new(Code::Conflict).detail(detail))
+            }
+            _ if self.principal.role == Role::ReadOnly => {
+                refused(ProblemResponse::new(Code::Forbidden).detail("this token may only read"))
             }
             ClientFrame::Presence { action: PresenceAction::SetStatus { status }, .. } => {
-                let ask = SetStatusV1 { peer_id: self.peer_id.clone(), generation: self.generation, status };
-                self.forward(gateway, trail, ask, Outcome::Accepted).await
+                let ask = SetStatusV1 { peer_id: own.peer_id.clone(), generation: own.generation, status };
+                self.forward(gateway, trail, ask, Outcome::Accepted)
             }
             ClientFrame::Session { to, .. } => {
-                let ask = OpenSessionV1 { from: self.peer_id.clone(), to, proof: self.proof.clone() };
-                self.forward(gateway, trail, ask, Outcome::Accepted).await
+                let ask = OpenSessionV1 { from: own.peer_id.clone(), to, proof: self.proven.proof.to_string() };
+                self.forward(gateway, trail, ask, Outcome::Accepted)
             }
             ClientFrame::Signal { session_id, signal, .. } => {
-                let ask = SendV1 { session_id, from: self.peer_id.clone(), proof: self.proof.clone(), signal };
-                self.forward(gateway, trail, ask, Outcome::Delivered).await
+                let (from, proof) = (own.peer_id.clone(), self.proven.proof.to_string());
+                self.forward(gateway, trail, SendV1 { session_id, from, proof, signal }, Outcome::Delivered)
+            }
+            ClientFrame::Message { .. } | ClientFrame::Broadcast { .. } if busy => {
+                let detail = "too many messages of this connection have no outcome yet; wait for some";
+                refused(ProblemResponse::new(Code::RateLimited).detail(detail).retry_after_s(1))
+            }
+            ClientFrame::Message { to, .. } if to == own.peer_id => {
+                refused(ProblemResponse::new(Code::Validation).violation("to", "is this peer itself"))
+            }
+            ClientFrame::Message { to, note, .. } => {
+                let (gateway, trail) = (Arc::clone(gateway), trail.clone());
+                let (tenant, from) = (own.tenant.clone(), own.peer_id.clone());
+                async move {
+                    match messages::send(&gateway, &tenant, &trail, from, to, note).await {
+                        Ok(sent) => Handled::Later(sent.outcome().map(Handled::of).boxed()),
+                        Err(problem) => Handled::Refused(problem),
+                    }
+                }
+                .boxed()
+            }
+            ClientFrame::Broadcast { scope, note, .. } => {
+                self.broadcast(gateway, trail, BroadcastV1 { from: own.peer_id.clone(), scope, note })
             }
         }
     }
 
-    async fn forward<R: Request>(&self, gateway: &Gateway, trail: &Trail, ask: R, outcome: Outcome) -> Handled
+    fn broadcast(&self, gateway: &Arc<Gateway>, trail: &Trail, signal: BroadcastV1) -> BoxFuture<'static, Handled> {
+        let admin = self.principal.role == Role::Admin;
+        let detail = match &signal.scope {
+            Scope::Room { room } if !gateway.registry.is_in(&self.entry, room) => "room: join it before speaking in it",
+            Scope::Tenant if !admin => "scope: only an admin speaks to the whole tenant",
+            Scope::User { user_id } if !admin && *user_id != self.principal.user => {
+                "user_id: only an admin speaks to other users"
+            }
+            _ => {
+                let (gateway, trail, tenant) = (Arc::clone(gateway), trail.clone(), self.entry.tenant.clone());
+                let told = async move { messages::broadcast(&gateway, &tenant, &trail, signal).await };
+                return told.map(|told| Handled::of(told.map(|()| Outcome::Accepted))).boxed();
+            }
+        };
+        refused(ProblemResponse::new(Code::Forbidden).detail(detail))
+    }
+
+    fn forward<R: Request>(
+        &self,
+        gateway: &Arc<Gateway>,
+        trail: &Trail,
+        ask: R,
+        outcome: Outcome,
+    ) -> BoxFuture<'static, Handled>
     where
         Rejection<R::Refusal>: IntoProblem,
         R::Reply: Serialize,
     {
-        match gateway.ask(&self.principal.tenant, trail, &ask).await {
-            Ok(reply) => Handled::Done(outcome, serde_json::to_value(reply).ok()),
-            Err(rejection) => Handled::Refused(rejection.into_problem()),
+        let (gateway, trail, tenant) = (Arc::clone(gateway), trail.clone(), self.entry.tenant.clone());
+        async move {
+            match gateway.ask(&tenant, &trail, &ask).await {
+                Ok(reply) => Handled::Done(outcome, serde_json::to_value(reply).ok()),
+                Err(rejection) => Handled::Refused(rejection.into_problem()),
+            }
         }
+        .boxed()
     }
 
-    /// A new token and proof on a live connection: same tenant, user, peer and subscription.
-    async fn renew(
-        &mut self,
+    /// A new token or proof on a live connection: same tenant, user, peer and subscription.
+    fn refresh(
+        &self,
         gateway: &Arc<Gateway>,
-        token: String,
-        peer_id: PeerId,
+        token: Option<String>,
+        ticket: Option<String>,
         proof: Option<String>,
-    ) -> Handled {
-        if peer_id != self.peer_id {
-            let detail = "peer_id: this connection speaks for another peer; open a new connection";
-            return Handled::Refused(ProblemResponse::new(Code::Conflict).detail(detail));
-        }
-        let papers = match Papers::check(gateway, &token, &peer_id, proof).await {
-            Ok(papers) => papers,
-            Err((problem, farewell)) => return Handled::Closing(problem, farewell),
-        };
-        let same = papers.principal.tenant == self.principal.tenant
-            && papers.principal.user == self.principal.user
-            && papers.subscription_id == self.subscription_id;
-        if !same {
+    ) -> BoxFuture<'static, Handled> {
+        let (gateway, own, before) = (Arc::clone(gateway), self.entry.clone(), self.principal.clone());
+        let (proven, credential) = (self.proven.clone(), Credential::of(token, ticket));
+        let checked = async move {
+            let principal = match credential {
+                Some(credential) => papers::principal(&gateway, credential).await?,
+                None => before.clone(),
+            };
+            let same = principal.tenant == before.tenant && principal.user == before.user;
+            let proven = match proof.filter(|_| same) {
+                Some(proof) => papers::prove(&gateway, &principal, &own.peer_id, &proof).await?,
+                None => proven,
+            };
+            if same && proven.subscription_id == own.subscription_id {
+                return Ok(Handled::Renewed(Box::new((principal, proven))));
+            }
             let detail = "the token or proof is of another tenant, user or subscription; open a new connection";
-            return Handled::Refused(ProblemResponse::new(Code::Conflict).detail(detail));
-        }
-        self.principal = papers.principal;
-        self.proof = papers.proof;
-        self.proof_until_ms = papers.until_ms;
-        gateway.registry.renew(&self.principal.tenant, &self.peer_id, &self.connection_id, papers.ver);
-        Handled::Done(Outcome::Accepted, None)
-    }
-}
-
-/// A good token and a good proof that belong together.
-struct Papers {
-    principal: Principal,
-    proof: String,
-    subscription_id: SubscriptionId,
-    ver: u64,
-    until_ms: u64,
-}
-
-impl Papers {
-    async fn check(
-        gateway: &Gateway,
-        token: &str,
-        peer_id: &PeerId,
-        proof: Option<String>,
-    ) -> Result<Self, (ProblemResponse, Farewell)> {
-        let now_ms = gateway.platform.clock.now_ms();
-        let principal =
-            gateway.tokens.load().verify(token, now_ms).map_err(|error| (error.into_problem(), UNAUTHENTICATED))?;
-        let Some(proof) = proof else {
-            let detail = "proof: is missing; ask POST /v1/subscriptions/{id}/verify for one and send it with the token";
-            return Err((ProblemResponse::new(Code::ProofRefused).detail(detail), PROOF_REFUSED));
+            Ok(Handled::Refused(ProblemResponse::new(Code::Conflict).detail(detail)))
         };
-        let verified = gateway.proofs.verify(&principal.tenant, peer_id, &proof).await;
-        let verified = verified.map_err(|error| (error.into_problem(), PROOF_REFUSED))?;
-        Ok(Self {
-            principal,
-            proof,
-            subscription_id: verified.subscription.clone(),
-            ver: verified.ver,
-            until_ms: verified.expires_at_ms.saturating_add(auth::SKEW_MS),
-        })
+        checked.map(|checked| checked.unwrap_or_else(|(problem, end)| Handled::Closing(problem, end))).boxed()
     }
+}
+
+/// Why the tenant or the user may not have one connection more here; a peer that comes again takes its own place.
+fn no_room(gateway: &Gateway, principal: &Principal, peer_id: &PeerId) -> Option<ProblemResponse> {
+    let counts = gateway.registry.counts(&principal.tenant, &principal.user);
+    let full = if counts.user >= gateway.config.max_user_connections {
+        "this user has"
+    } else if counts.tenant >= gateway.config.max_tenant_connections {
+        "this tenant has"
+    } else {
+        return None;
+    };
+    let detail = format!("{full} as many connections here as it may");
+    let problem = ProblemResponse::new(Code::RateLimited).detail(detail).retry_after_s(5);
+    gateway.registry.find(&principal.tenant, peer_id).is_none().then_some(problem)
+}
+
+fn done() -> BoxFuture<'static, Handled> {
+    std::future::ready(Handled::Done(Outcome::Accepted, None)).boxed()
+}
+
+fn refused(problem: ProblemResponse) -> BoxFuture<'static, Handled> {
+    std::future::ready(Handled::Refused(problem)).boxed()
+}
+
+/// A refusal as an outcome carries it.
+pub(super) fn told(gateway: &Gateway, problem: ProblemResponse, trail: &Trail) -> Box<Problem> {
+    Box::new(gateway.problem_body(problem, trail))
 }

@@ -78,6 +78,17 @@ impl Client {
         }
     }
 
+    /// The same on a connection that speaks CBOR.
+    pub(crate) async fn next_binary(&mut self) -> ServerFrame {
+        loop {
+            match self.message().await {
+                Some(Ok(Message::Binary(bytes))) => return ciborium::from_reader(&bytes[..]).unwrap(),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                other => panic!("a frame was expected: {other:?}"),
+            }
+        }
+    }
+
     /// Sends a frame and reads its outcome; it must be the next thing that comes.
     pub(crate) async fn ask(&mut self, frame: &Value) -> (Outcome, Option<Value>, Option<Problem>) {
         self.send(frame).await;

@@ -150,7 +150,7 @@ async fn clog(world: &World) {
 
 #[tokio::test]
 async fn a_clogged_connection_can_still_be_ended() {
-    run_with(&[("max_outbound_frames", "10000")], async |world| {
+    run_with(&[("max_outbound_frames", "10000"), ("max_outbound_bytes", "1073741824")], async |world| {
         let mut alice = world.enter("alice").await;
         clog(world).await;
         world.revoke("sub-alice", 3).await;
@@ -183,7 +183,7 @@ async fn a_silent_client_is_closed_whatever_it_is_told_meanwhile() {
 
 #[tokio::test]
 async fn a_clogged_and_silent_client_is_closed_too() {
-    run_with(&[("max_outbound_frames", "10000")], async |world| {
+    run_with(&[("max_outbound_frames", "10000"), ("max_outbound_bytes", "1073741824")], async |world| {
         let _alice = world.enter("alice").await;
         clog(world).await;
         testkit::eventually(SOON, "the client to be given up", async || {

@@ -50,7 +50,7 @@ async fn a_change_reaches_the_tenants_other_sockets_only() {
         let mut stranger = enter_of(world, "umbrella", "alice").await;
         let news = changed("bob", 2, PeerStatus::Away);
         world.tell(ACME, ACME, &news).await;
-        assert_eq!(alice.next().await, ServerFrame::Presence { peer: news.peer });
+        assert_eq!(alice.next().await, ServerFrame::Presence { offset: 1, peer: news.peer });
         // A frame after it shows that nothing else came before.
         world.tell(&world.node, "umbrella", &deliver("alice", true)).await;
         assert!(matches!(stranger.next().await, ServerFrame::Signal { .. }));
@@ -70,6 +70,7 @@ async fn a_signal_reaches_its_peer_and_no_other() {
         world.tell(&world.node, ACME, &deliver("nobody", false)).await;
         world.tell(&world.node, ACME, &deliver("alice", true)).await;
         let expected = ServerFrame::Signal {
+            offset: 1,
             session_id: "session-1".parse().unwrap(),
             from: "carol".parse().unwrap(),
             polite: true,

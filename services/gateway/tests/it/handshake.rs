@@ -34,7 +34,7 @@ async fn a_supported_protocol_must_be_offered_and_is_named() {
         assert_eq!(response.headers()["sec-websocket-protocol"], "synapse.v1");
         assert!(response.headers().get("sec-websocket-extensions").is_none(), "no compression");
         match client.next().await {
-            ServerFrame::Hello { protocol, auth_within_ms, heartbeat_ms, connection_id } => {
+            ServerFrame::Hello { protocol, auth_within_ms, heartbeat_ms, connection_id, stream_key: None, .. } => {
                 assert_eq!((protocol.as_str(), auth_within_ms, heartbeat_ms), ("synapse.v1", 10_000, 15_000));
                 assert!(!connection_id.as_str().is_empty());
             }

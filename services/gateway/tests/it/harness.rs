@@ -11,10 +11,12 @@ use std::time::Duration;
 use auth::{Entitlement, Grant, ProofSigner, Role, SignerRules, SigningKey, TokenMinter};
 use bus::{Bus, Sender, Trail};
 use clock::{Clock, Entropy, ManualClock};
+use contracts::events::presence::PeerStatus;
 use contracts::events::subscription::{ProofKeyPublishedV1, ProofRevokedV1, SubscriptionEvent};
 use contracts::frames::ServerFrame;
-use contracts::requests::presence::DisconnectV1;
-use contracts::{Fact, Signal};
+use contracts::requests::presence::{DisconnectV1, LookupV1};
+use contracts::requests::subscription::{ListProofKeysV1, ProofKeys};
+use contracts::{Fact, Request, Signal};
 use outbox::Unit;
 use serde_json::{Value, json};
 use service::config::{self, Sources};
@@ -39,11 +41,21 @@ pub(crate) struct World {
     pub(crate) doubles: Arc<Doubles>,
     pub(crate) node: String,
     pub(crate) host: Host,
+    /// The broker; `None`: the bus is in this process.
+    broker: Option<String>,
     signer: ProofSigner,
     platform: Platform,
     subscription: Platform,
     sequence: AtomicU64,
     _place: Place,
+}
+
+/// Another gateway process.
+pub(crate) struct Neighbour {
+    pub(crate) address: SocketAddr,
+    pub(crate) node: String,
+    pub(crate) host: Host,
+    _folder: TempDir,
 }
 
 pub(crate) async fn run(test: impl AsyncFnOnce(&World)) {
@@ -54,7 +66,16 @@ pub(crate) async fn run(test: impl AsyncFnOnce(&World)) {
 /// the dead letters.
 pub(crate) async fn run_with(settings: &[(&str, &str)], test: impl AsyncFnOnce(&World)) {
     let folder = TempDir::new().unwrap();
-    let world = World::start(On::Embedded, folder.path(), settings).await;
+    run_world(World::start(On::Embedded, folder.path(), settings).await, test).await;
+}
+
+/// The same with a broker between gateways, as in production.
+pub(crate) async fn run_on_nats(test: impl AsyncFnOnce(&World)) {
+    let folder = TempDir::new().unwrap();
+    run_world(World::start(On::Nats, folder.path(), &[]).await, test).await;
+}
+
+async fn run_world(world: World, test: impl AsyncFnOnce(&World)) {
     world.doubles.serve(&world.bus, &world.clock).await;
     world.publish_key().await;
     test(&world).await;
@@ -95,6 +116,7 @@ impl World {
             doubles: Arc::default(),
             node: platform.node_id.to_string(),
             sequence: AtomicU64::new(1),
+            broker,
             address,
             bus,
             clock,
@@ -106,14 +128,51 @@ impl World {
         }
     }
 
+    /// A second gateway on the same bus, with a store of its own.
+    pub(crate) async fn neighbour(&self, settings: &[(&str, &str)]) -> Neighbour {
+        let folder = TempDir::new().unwrap();
+        let keys = ProofKeys { keys: vec![self.signer.public()] };
+        self.doubles.script::<ListProofKeysV1>(&contracts::Answer::Ok(keys));
+        let host = Host::on(platform_config(folder.path()), self.bus.clone(), self.clock.clone(), Entropy::system());
+        let platform = host.platform(gateway::NAME).await.unwrap();
+        let node = platform.node_id.to_string();
+        let router = gateway::start(gateway_config(settings), platform).await.unwrap();
+        let address = host.serve_public(gateway::NAME, router).await.unwrap();
+        Neighbour { address, node, host, _folder: folder }
+    }
+
+    /// From now on presence says that this peer is at that gateway.
+    pub(crate) fn locate(&self, peer: &str, node: &str, status: PeerStatus) {
+        let mut view = LookupV1::replies().remove(0);
+        (view.peer_id, view.node_id, view.status) = (peer.parse().unwrap(), node.parse().unwrap(), status);
+        self.doubles.script::<LookupV1>(&contracts::Answer::Ok(view));
+    }
+
+    /// A connection of `acme`'s peer at a gateway, with more in its auth frame; what the auth frame gave.
+    pub(crate) async fn enter_at(&self, address: SocketAddr, peer: &str, more: &Value) -> (Client, Value) {
+        let mut auth = self.auth_frame(peer);
+        auth.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut client = Client::connect(address).await;
+        assert!(matches!(client.next().await, ServerFrame::Hello { .. }));
+        let result = client.accepted(&auth).await.unwrap();
+        (client, result)
+    }
+
     /// What every test must leave behind: nothing.
     async fn stop(self) {
         self.relayed().await;
         let letters = self.platform.outbox.dead_letters();
         assert_eq!(letters.list(None, 10).await.unwrap().letters.len(), 0, "dead letters");
-        tokio::time::timeout(SOON, self.host.drain())
-            .await
-            .expect("draining needs no clock: every task heeds the stop");
+        let host = self.host.clone();
+        let draining = tokio::spawn(async move { host.drain().await });
+        // In one process draining needs no clock: every task heeds the stop. A broker's connection is given its second.
+        testkit::eventually(SOON, "the end", async || {
+            if self.broker.is_some() {
+                self.hand.advance(Duration::from_millis(50));
+            }
+            draining.is_finished().then_some(())
+        })
+        .await;
     }
 
     pub(crate) async fn relayed(&self) {
@@ -174,7 +233,8 @@ impl World {
             subscription: subscription.parse().unwrap(),
             ver,
             plan: "team".into(),
-            limits: BTreeMap::new(),
+            limits: BTreeMap::from([("peers".into(), 50)]),
+            features: Vec::new(),
             entitled_until_ms: START_MS + 86_400_000,
             proof_id: "p-1".into(),
             peer_key: None,
@@ -229,6 +289,16 @@ impl World {
         let head = format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n");
         raw(self.address, &format!("{head}{headers}\r\n{body}")).await
     }
+}
+
+async fn connect(broker: Option<&str>, clock: &Clock) -> Bus {
+    if let Some(url) = broker {
+        let options = NatsOptions { url: url.to_owned(), partitions: 4, ..NatsOptions::default() };
+        return Bus::nats(options, clock.clone()).await.unwrap();
+    }
+    let read = gateway::SUBSCRIPTIONS.iter().map(|line| (line.kind.to_owned(), vec![gateway::NAME.to_owned()]));
+    let options = EmbeddedOptions { routes: Some(read.collect()), ..EmbeddedOptions::default() };
+    Bus::embedded(options, clock.clone())
 }
 
 fn platform_config(folder: &Path) -> PlatformConfig {

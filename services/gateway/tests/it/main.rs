@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod binary;
 mod client;
 mod closing;
 #[path = "../contract/mod.rs"]
@@ -10,6 +11,12 @@ mod frames;
 mod handshake;
 mod harness;
 mod limits;
+mod messages;
+mod nats;
 mod papers;
+mod proof_keys;
 mod refusals;
+mod resume;
 mod routes;
+mod streams;
+mod tickets;

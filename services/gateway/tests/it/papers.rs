@@ -31,13 +31,17 @@ async fn with_good_papers_the_peer_takes_its_place_at_presence() {
     run(async |world| {
         let mut client = world.connect().await;
         let result = client.accepted(&world.auth_frame("alice")).await;
-        assert_eq!(result, Some(json!({"peer_id": "alice", "generation": 1})));
+        let mut result = result.unwrap();
+        let epoch = result.as_object_mut().unwrap().remove("epoch").unwrap();
+        assert!(epoch.as_str().unwrap().starts_with(&format!("{}.", world.node)), "{epoch}");
+        assert_eq!(result, json!({"peer_id": "alice", "generation": 1, "offset": 0}));
         let seen = world.doubles.seen::<ConnectV1>();
         assert_eq!((seen.len(), seen[0].tenant.as_str()), (1, ACME));
         let mut body = seen[0].body.clone();
         assert!(body.as_object_mut().unwrap().remove("connection_id").is_some());
         let expected = json!({
             "peer_id": "alice", "user_id": "ada", "node_id": world.node, "subscription_id": "sub-alice", "proof_ver": 2,
+            "max_peers": 50,
         });
         assert_eq!(body, expected);
     })
@@ -99,7 +103,8 @@ async fn papers_are_renewed_on_a_live_connection() {
         let mut client = world.enter_with(&auth(token, "alice", Some(world.proof("alice", 2)))).await;
         world.hand.advance(Duration::from_secs(30));
         let newer = world.proof("alice", 3);
-        client.accepted(&auth(world.token(), "alice", Some(newer.clone()))).await;
+        let renewal = json!({"type": "refresh", "id": "r", "token": world.token(), "proof": newer});
+        client.accepted(&renewal).await;
         assert_eq!(world.doubles.seen::<ConnectV1>().len(), 1, "it is the same connection");
         // What it asks from now on carries the newer proof, and revoking the older ones does not end it.
         client.accepted(&json!({"type": "session", "id": "1", "to": "bob"})).await;
@@ -111,25 +116,27 @@ async fn papers_are_renewed_on_a_live_connection() {
     .await;
 }
 
+fn refresh(token: Option<String>, proof: Option<String>) -> Value {
+    let mut frame = json!({"type": "refresh", "id": "refresh-1"});
+    for (name, value) in [("token", token), ("proof", proof)] {
+        if let Some(value) = value {
+            frame[name] = value.into();
+        }
+    }
+    frame
+}
+
 #[tokio::test]
 async fn a_renewal_for_somebody_else_is_refused_and_the_connection_stays() {
     run(async |world| {
         let mut client = world.enter("alice").await;
+        let tenant = world.token_of("umbrella", "ada", Role::User, 60_000);
+        let user = world.token_of(ACME, "eve", Role::User, 60_000);
         let others = [
-            ("another peer", auth(world.token(), "bob", Some(world.proof("bob", 2)))),
-            (
-                "another tenant",
-                auth(
-                    world.token_of("umbrella", "ada", Role::User, 60_000),
-                    "alice",
-                    Some(world.proof_of("umbrella", "alice", "sub-alice", 2)),
-                ),
-            ),
-            (
-                "another user",
-                auth(world.token_of(ACME, "eve", Role::User, 60_000), "alice", Some(world.proof("alice", 2))),
-            ),
-            ("another subscription", auth(world.token(), "alice", Some(world.proof_of(ACME, "alice", "sub-x", 2)))),
+            ("another tenant", refresh(Some(tenant), Some(world.proof_of("umbrella", "alice", "sub-alice", 2)))),
+            ("another user", refresh(Some(user), Some(world.proof("alice", 2)))),
+            ("another subscription", refresh(None, Some(world.proof_of(ACME, "alice", "sub-x", 2)))),
+            ("once more", auth(world.token(), "bob", Some(world.proof("bob", 2)))),
         ];
         for (name, frame) in others {
             assert_eq!(client.refused(&frame).await.code, "conflict", "{name}");
@@ -143,9 +150,12 @@ async fn a_renewal_for_somebody_else_is_refused_and_the_connection_stays() {
 async fn a_renewal_with_bad_papers_ends_the_connection() {
     run(async |world| {
         let mut client = world.enter("alice").await;
-        assert_eq!(client.refused(&auth(world.token(), "alice", None)).await.code, "proof_refused");
+        assert_eq!(client.refused(&refresh(None, Some(world.proof("bob", 2)))).await.code, "proof_refused");
         assert_eq!(client.closed().await.code, Some(4403));
         assert_eq!(world.leaves(1).await, [("alice".to_owned(), 1, "left".to_owned())]);
+        let mut client = world.enter("bob").await;
+        assert_eq!(client.refused(&refresh(Some("a.b.c".into()), None)).await.code, "authentication_invalid");
+        assert_eq!(client.closed().await.code, Some(4401));
     })
     .await;
 }
@@ -184,10 +194,10 @@ async fn a_busy_client_can_not_outlive_its_token() {
 }
 
 #[tokio::test]
-async fn an_expired_proof_closes_after_the_skew() {
+async fn without_any_news_a_connection_ends_with_its_proof_after_five_minutes() {
     run_with(&[("heartbeat_ms", "300000")], async |world| {
         let mut client = world.enter("alice").await;
-        world.hand.advance(Duration::from_millis(329_999));
+        world.hand.advance(Duration::from_millis(299_999));
         client.is_alive().await;
         world.hand.advance(Duration::from_millis(1));
         let closed = client.closed().await;

@@ -188,6 +188,7 @@ pub(crate) fn connect(peer: &str, connection: &str) -> ConnectV1 {
         connection_id: id(connection),
         subscription_id: id("sub-1"),
         proof_ver: 2,
+        max_peers: None,
     }
 }
 

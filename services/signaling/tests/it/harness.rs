@@ -195,6 +195,7 @@ impl World {
             ver: 2,
             plan: "team".into(),
             limits: BTreeMap::new(),
+            features: Vec::new(),
             entitled_until_ms: START_MS + 86_400_000,
             proof_id: "p-1".into(),
             peer_key: None,

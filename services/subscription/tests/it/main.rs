@@ -3,8 +3,15 @@
 
 #[path = "../contract/mod.rs"]
 mod contract;
+mod changes;
 mod create;
 mod harness;
+mod offers;
+mod orders;
+mod proof_keys;
 mod proofs;
+mod reconcile;
+mod snapshot;
 mod stripe_failures;
+mod usage;
 mod webhooks;

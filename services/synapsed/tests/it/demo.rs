@@ -9,7 +9,7 @@ use testkit::free_port;
 use crate::child::{Child, folder};
 use crate::running::Running;
 
-const STEPS: [&str; 11] = [
+const STEPS: [&str; 13] = [
     "create subscription",
     "same key again",
     "stripe says active",
@@ -18,9 +18,11 @@ const STEPS: [&str; 11] = [
     "see each other",
     "open data channel",
     "send 1 MiB",
+    "open a tunnel",
+    "cut it in a download",
     "no proof, no entry",
     "cancel at stripe",
-    "both put out",
+    "all put out",
 ];
 
 /// The shape that machines read: `{"ok","steps":[{"name","ok","ms"}],"bus","store"}`.
@@ -42,6 +44,7 @@ async fn the_main_job_runs_in_one_process() {
     running.point_webhooks().await;
     let target = Target {
         gateway: running.url(""),
+        tunnels: None,
         token: running.token(),
         price_id: PRICE.into(),
         stripe: running.stripe.base_url().to_owned(),
@@ -62,6 +65,7 @@ async fn a_step_that_fails_is_named_and_ends_the_run() {
     let running = Running::start(|_, _| ()).await;
     let target = Target {
         gateway: running.url(""),
+        tunnels: None,
         token: running.token(),
         price_id: "price_of_nothing".into(),
         stripe: running.stripe.base_url().to_owned(),

@@ -164,7 +164,7 @@ fn assert_buying(trace: &Trace) {
     assert!(trace.store_calls(command).contains(&"transact"), "{:#?}", trace.short());
 }
 
-/// HTTP → store → outbox → event → store → outbox → two readers.
+/// HTTP → store → outbox → publish → event → store → outbox → publish → two readers.
 fn assert_paying(trace: &Trace) {
     let http = trace.one("POST /stripe/webhook", "synapsed", "");
     assert_eq!(hex(&http.parent_span_id), CALLER);
@@ -172,6 +172,12 @@ fn assert_paying(trace: &Trace) {
     let hint = trace.one("handle event", "subscription", "webhook.stripe_subscription_changed.v1");
     assert_eq!(hint.parent_span_id, http.span_id, "{:#?}", trace.short());
     assert!(trace.store_calls(hint).contains(&"transact"), "{:#?}", trace.short());
+    // Each outbox published in this trace, below whoever made the fact.
+    for parent in [http, hint] {
+        let published = |span: &&Span| span.name == "publish events" && span.parent_span_id == parent.span_id;
+        let publish = trace.0.iter().find(published).unwrap_or_else(|| panic!("{:#?}", trace.short()));
+        assert_eq!(text(publish, "messaging.system"), "embedded");
+    }
     let readers = [("gateway", "subscription.status_changed.v2"), ("webhook", "subscription.status_changed.v1")];
     for (service, kind) in readers {
         let reader = trace.one("handle event", service, kind);

@@ -42,7 +42,7 @@ async fn one_mebibyte_is_kept_in_pieces_and_one_byte_more_is_refused() {
     }
     // Once more with another count of deliveries: compared with the body as it was put together again.
     service.post(body.replace("\"pending_webhooks\":1", "\"pending_webhooks\":0")).await.ok();
-    assert_eq!(service.listed("quarantine").await.len(), 0);
+    assert_eq!(service.listed("quarantined").await.len(), 0);
     service.post(event_of("evt_bigger", MIB + 1)).await.refused(413, "payload_too_large");
     service.post(vec![b'x'; 3 * MIB / 2]).await.refused(413, "payload_too_large");
     assert_eq!(service.event("evt_bigger").await, None);
@@ -54,7 +54,7 @@ async fn binary_rubbish_of_any_size_is_kept_too() {
     let service = Running::start(folder.path()).await;
     service.post(vec![0_u8; MIB]).await.ok();
     service.post((0..=255).cycle().take(700_000).collect::<Vec<u8>>()).await.ok();
-    assert_eq!(service.listed("quarantine").await.len(), 2);
+    assert_eq!(service.listed("quarantined").await.len(), 2);
 }
 
 /// Begins to send an event and stops in its middle.

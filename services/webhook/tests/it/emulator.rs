@@ -56,6 +56,6 @@ async fn a_subscription_created_at_the_emulator_is_announced_once_per_event() {
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), payloads.len(), "each event once");
-    assert_eq!(service.listed("quarantine").await.len(), 0);
+    assert_eq!(service.listed("quarantined").await.len(), 0);
     emulator.shutdown().await;
 }

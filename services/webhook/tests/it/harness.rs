@@ -9,7 +9,10 @@ use bus::{Bus, Deliveries, EmbeddedOptions, Envelope, Subscribe};
 use clock::{Clock, Entropy, ManualClock};
 use contracts::Contract;
 use contracts::events::subscription::{StatusChangedV1, StatusChangedV2};
-use contracts::events::webhook::StripeSubscriptionChangedV1;
+use contracts::events::webhook::{
+    StripeCatalogueChangedV1, StripeCheckoutChangedV1, StripeCustomerChangedV1, StripeEntitlementsChangedV1,
+    StripeInvoiceChangedV1, StripeSubscriptionChangedV1,
+};
 use outbox::Outbox;
 use serde_json::{Value, json};
 use service::config::{Secret, Sources, load};
@@ -23,13 +26,25 @@ pub(crate) const SECRET: &str = "whsec_test_0123456789";
 pub(crate) const NOW_S: u64 = 1_790_000_000;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Every kind the service publishes.
+pub(crate) const KINDS: [&str; 6] = [
+    StripeSubscriptionChangedV1::KIND,
+    StripeInvoiceChangedV1::KIND,
+    StripeCheckoutChangedV1::KIND,
+    StripeCustomerChangedV1::KIND,
+    StripeEntitlementsChangedV1::KIND,
+    StripeCatalogueChangedV1::KIND,
+];
+
 /// A running webhook service and who reads from it.
 pub(crate) struct Running {
     pub(crate) host: Host,
     pub(crate) platform: Platform,
     pub(crate) hand: ManualClock,
     pub(crate) address: SocketAddr,
-    client: reqwest::Client,
+    /// The admin listener.
+    pub(crate) admin: SocketAddr,
+    pub(crate) client: reqwest::Client,
     pub(crate) place: Place,
 }
 
@@ -55,6 +70,7 @@ pub(crate) fn platform_config(folder: &Path, production: bool) -> PlatformConfig
     let env = [
         set("STORE", format!("sqlite:{}", folder.display())),
         set("HTTP_LISTEN", "127.0.0.1:0".into()),
+        set("ADMIN__LISTEN", "127.0.0.1:0".into()),
         set("MODE", if production { "production" } else { "development" }.into()),
     ];
     load(Sources { service: PLATFORM, defaults: PLATFORM_DEFAULTS, file: None, env: env.into_iter() }).unwrap()
@@ -68,12 +84,9 @@ pub(crate) fn host(folder: &Path, production: bool) -> (Host, ManualClock) {
 }
 
 fn routes() -> BTreeMap<String, Vec<String>> {
-    let routes = [
-        (StripeSubscriptionChangedV1::KIND, vec!["subscription".to_owned()]),
-        (StatusChangedV1::KIND, vec!["webhook".to_owned()]),
-        (StatusChangedV2::KIND, vec!["gateway".to_owned()]),
-    ];
-    routes.map(|(kind, readers)| (kind.to_owned(), readers)).into()
+    let status = [(StatusChangedV1::KIND, "webhook"), (StatusChangedV2::KIND, "gateway")];
+    let routes = KINDS.into_iter().map(|kind| (kind, "subscription")).chain(status);
+    routes.map(|(kind, reader)| (kind.to_owned(), vec![reader.to_owned()])).collect()
 }
 
 impl Running {
@@ -86,18 +99,29 @@ impl Running {
         let mut place = Place::start(setup.on).await;
         let bus = place.bus(routes(), &clock, Some(&hand)).await;
         let host = Host::on(platform_config(folder, setup.production), bus, clock, Entropy::system());
+        let mut config = config();
+        setup.config.unwrap_or(|_| ())(&mut config);
+        Self { place, ..Self::on(host, hand, config, setup.store).await }
+    }
+
+    pub(crate) async fn on(
+        host: Host,
+        hand: ManualClock,
+        config: Config,
+        table: Option<Arc<dyn store::Backend>>,
+    ) -> Self {
         let mut platform = host.platform(webhook::NAME).await.unwrap();
-        if let Some(backend) = setup.store {
+        if let Some(backend) = table {
             let table = store::Store::on(backend, "test", host.clock.clone());
             let (bus, clock, entropy) = (host.bus.clone(), host.clock.clone(), host.entropy.clone());
             platform.outbox = Outbox::new(webhook::NAME, table, bus, clock, entropy, outbox::Options::default());
         }
-        let mut config = config();
-        setup.config.unwrap_or(|_| ())(&mut config);
         let router = webhook::start(config, platform.clone()).await.unwrap();
         let address = host.serve_public(webhook::NAME, router).await.unwrap();
+        let admin = host.serve_admin().await.unwrap();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { host, platform, hand, address, client, place }
+        let place = Place::start(On::Embedded).await;
+        Self { host, platform, hand, address, admin, client, place }
     }
 
     pub(crate) fn now_s(&self) -> u64 {
@@ -106,7 +130,11 @@ impl Running {
 
     /// Posts a body with these signature headers; status, headers and text of the answer.
     pub(crate) async fn post_with(&self, body: impl Into<Vec<u8>>, signatures: &[&str]) -> Answer {
-        let mut request = self.client.post(format!("http://{}/stripe/webhook", self.address)).body(body.into());
+        self.post_to("/stripe/webhook", body, signatures).await
+    }
+
+    pub(crate) async fn post_to(&self, path: &str, body: impl Into<Vec<u8>>, signatures: &[&str]) -> Answer {
+        let mut request = self.client.post(format!("http://{}{path}", self.address)).body(body.into());
         for signature in signatures {
             request = request.header("Stripe-Signature", *signature);
         }
@@ -137,16 +165,26 @@ impl Running {
         Some(serde_json::from_str(&item.body).unwrap())
     }
 
-    /// What is listed under `received` or `quarantine`, oldest first.
-    pub(crate) async fn listed(&self, index: &str) -> Vec<Value> {
-        let page = self.platform.outbox.store().query_index(&Query::all(index, 1_000)).await.unwrap();
-        page.items.iter().map(|item| serde_json::from_str(&item.body).unwrap()).collect()
+    /// An operator's call: status and JSON.
+    pub(crate) async fn operate(&self, method: &str, path: &str) -> (u16, Value) {
+        let url = format!("http://{}{path}", self.admin);
+        let response = self.client.request(method.parse().unwrap(), url).send().await.unwrap();
+        (response.status().as_u16(), serde_json::from_str(&response.text().await.unwrap()).unwrap())
     }
 
-    pub(crate) async fn subscribe(&self, service: &str, kind: &str) -> Deliveries {
+    /// What is listed with this state, oldest first.
+    pub(crate) async fn listed(&self, state: &str) -> Vec<Value> {
+        let (status, page) = self.operate("GET", &format!("/webhooks?limit=500&state={state}")).await;
+        assert_eq!((status, &page["next"]), (200, &Value::Null), "{page}");
+        let mut events = page["events"].as_array().unwrap().clone();
+        events.reverse();
+        events
+    }
+
+    pub(crate) async fn subscribe(&self, service: &str, kinds: &[&str]) -> Deliveries {
         let subscribe = Subscribe {
             service: service.to_owned(),
-            kinds: vec![kind.to_owned()],
+            kinds: kinds.iter().map(|&kind| kind.to_owned()).collect(),
             max_in_flight: 256,
             lease: Duration::from_secs(30),
         };
@@ -155,7 +193,7 @@ impl Running {
 
     /// Reads facts as the subscription service would, and acknowledges each.
     pub(crate) async fn reader(&self) -> Facts {
-        let mut deliveries = self.subscribe("subscription", StripeSubscriptionChangedV1::KIND).await;
+        let mut deliveries = self.subscribe("subscription", &KINDS).await;
         let facts = Facts::default();
         let seen = facts.clone();
         tokio::spawn(async move {
@@ -204,16 +242,23 @@ impl Answer {
 pub(crate) struct Facts(Arc<Mutex<Vec<Envelope>>>);
 
 impl Facts {
-    /// Events come at least once; as an inbox does, the same id is taken once.
+    /// Every delivery counts: nothing crashed here, so a fact that comes twice is a fault.
     fn take(&self, envelope: Envelope) {
-        let mut seen = self.0.lock().unwrap();
-        if !seen.iter().any(|known| known.id == envelope.id) {
-            seen.push(envelope);
-        }
+        self.0.lock().unwrap().push(envelope);
     }
 
-    pub(crate) fn envelopes(&self) -> Vec<Envelope> {
+    /// Every fact, of whatever kind.
+    pub(crate) fn all(&self) -> Vec<Envelope> {
         self.0.lock().unwrap().clone()
+    }
+
+    /// Those about subscriptions.
+    pub(crate) fn envelopes(&self) -> Vec<Envelope> {
+        self.of(StripeSubscriptionChangedV1::KIND)
+    }
+
+    pub(crate) fn of(&self, kind: &str) -> Vec<Envelope> {
+        self.all().into_iter().filter(|envelope| envelope.kind == kind).collect()
     }
 
     pub(crate) fn payloads(&self) -> Vec<StripeSubscriptionChangedV1> {

@@ -38,7 +38,7 @@ async fn only_what_stripe_signed_is_taken_in() {
     service.post_with(compact, &[&good]).await.refused(400, "invalid_signature");
     let only_v0 = format!("t={NOW_S},v0={}", v1(SECRET, NOW_S, body.as_bytes()));
     service.post_with(body.as_str(), &[&only_v0]).await.refused(400, "invalid_signature");
-    assert_eq!((service.event("evt_1").await, service.listed("quarantine").await.len()), (None, 0));
+    assert_eq!((service.event("evt_1").await, service.listed("quarantined").await.len()), (None, 0));
     service.post_with(body.as_str(), &[&good]).await.ok();
     assert!(service.event("evt_1").await.is_some());
 }
@@ -88,7 +88,7 @@ async fn every_event_is_kept_with_what_it_is() {
     });
     service.post(thin.to_string()).await.ok();
     let unknown = service.event("evt_unknown").await.unwrap();
-    assert_eq!((&unknown["state"], &unknown["type"]), (&json!("kept"), &json!("charge.from_the_future")));
+    assert_eq!((&unknown["state"], &unknown["type"]), (&json!("unmapped"), &json!("charge.from_the_future")));
     assert_eq!((&unknown["object_id"], &unknown["customer"]), (&json!("ch_1"), &json!("cus_1")));
     assert_eq!((&unknown["created"], &unknown["received_ms"]), (&json!(NOW_S - 2), &json!(NOW_S * 1_000)));
     assert_eq!((&unknown["api_version"], &unknown["livemode"]), (&json!("2025-03-31.basil"), &json!(false)));
@@ -123,10 +123,11 @@ async fn what_must_not_act_is_kept_aside_and_answered_with_200() {
         let record = service.event(id).await.unwrap();
         assert_eq!((&record["state"], &record["reason"]), (&json!("quarantined"), &json!(reason)));
     }
-    let aside = service.listed("quarantine").await;
+    let aside = service.listed("quarantined").await;
     assert_eq!(aside.len(), 9, "each once");
     assert_eq!(aside.iter().filter(|record| record["reason"] == "not_an_event").count(), 6);
-    assert_eq!(service.listed("received").await.len(), 0);
+    assert_eq!(service.listed("duplicate").await.len(), 6, "the rubbish came twice");
+    assert_eq!(service.listed("published").await.len(), 0);
     assert_eq!(service.platform.outbox.pending().await.unwrap(), 0);
 }
 
@@ -153,6 +154,7 @@ async fn another_api_version_is_taken_in_all_the_same() {
     service.post(pretty(&subscription_event("evt_1", "active"))).await.ok();
     service.drained().await;
     assert_eq!(facts.payloads()[0].api_version.as_deref(), Some("2025-03-31.basil"));
+    assert_eq!(service.event("evt_1").await.unwrap()["unexpected_version"], true);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -183,12 +185,12 @@ async fn the_same_id_with_other_content_is_a_conflict_and_with_another_count_of_
     let mut again = subscription_event("evt_1", "active");
     again["pending_webhooks"] = json!(0);
     service.post(pretty(&again)).await.ok();
-    assert_eq!(service.listed("quarantine").await.len(), 0);
+    assert_eq!(service.listed("quarantined").await.len(), 0);
     let other = pretty(&subscription_event("evt_1", "canceled"));
     service.post(&other).await.ok();
     service.post(&other).await.ok();
     service.drained().await;
-    let aside = service.listed("quarantine").await;
+    let aside = service.listed("conflict").await;
     assert_eq!(
         (aside.len(), &aside[0]["reason"], &aside[0]["stripe_event_id"]),
         (1, &json!("conflict"), &json!("evt_1"))

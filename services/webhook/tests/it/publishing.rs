@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use contracts::Contract;
-use contracts::events::webhook::StripeSubscriptionChangedV1;
+use contracts::events::webhook::{StripeInvoiceChangedV1, StripeSubscriptionChangedV1};
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
@@ -31,6 +31,7 @@ async fn a_change_of_our_subscription_becomes_a_fact_of_its_tenant() {
         created_s: NOW_S - 2,
         hinted_status: Some("past_due".into()),
         metadata: metadata.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+        stripe_account: None,
     };
     assert_eq!(facts.payloads(), [expected]);
     let record = service.event("evt_1").await.unwrap();
@@ -57,7 +58,10 @@ async fn a_failed_payment_becomes_the_same_hint_in_every_version() {
     let payloads = facts.payloads();
     assert_eq!(payloads.len(), 2);
     assert!(payloads.iter().all(|fact| fact.stripe_subscription_id == "sub_1" && fact.hinted_status.is_none()));
-    assert_eq!(service.event("evt_2").await.unwrap()["state"], "kept");
+    assert_eq!(facts.of(StripeInvoiceChangedV1::KIND).len(), 2);
+    let numbers: Vec<_> = facts.all().iter().map(|fact| fact.sequence).collect();
+    assert_eq!(numbers, [1, 2, 3, 4]);
+    assert_eq!(service.event("evt_2").await.unwrap()["state"], "unmapped");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -87,7 +91,7 @@ async fn facts_of_a_subscription_are_numbered_without_gaps_however_many_come_at_
 async fn the_answer_does_not_wait_for_a_consumer_that_never_settles() {
     let folder = tempdir().unwrap();
     let service = Running::start(folder.path()).await;
-    let mut stuck = service.subscribe("subscription", StripeSubscriptionChangedV1::KIND).await;
+    let mut stuck = service.subscribe("subscription", &[StripeSubscriptionChangedV1::KIND]).await;
     let watch = clock::Clock::system();
     let mut fastest = PATIENCE;
     let mut held = Vec::new();

@@ -17,7 +17,7 @@ async fn an_old_and_a_new_reader_of_one_fact_both_get_it() {
     let service = Running::start(folder.path()).await;
     let facts = service.reader().await;
     let owner = service.host.platform("subscription").await.unwrap();
-    let mut new_reader = service.subscribe("gateway", StatusChangedV2::KIND).await;
+    let mut new_reader = service.subscribe("gateway", &[StatusChangedV2::KIND]).await;
     service.post(pretty(&subscription_event("evt_1", "past_due"))).await.ok();
 
     let changed = StatusChangedV2 {
@@ -42,7 +42,13 @@ async fn an_old_and_a_new_reader_of_one_fact_both_get_it() {
         service.item(&ledger).await.filter(|ledger| ledger.get("settled").is_some())
     })
     .await;
-    assert_eq!(noted, json!({"facts": 1, "settled": {"status": "past_due", "sequence": 7}}));
+    assert_eq!(
+        noted,
+        json!({
+            "facts": 1, "settled": {"status": "past_due", "sequence": 7},
+            "links": {"subscription": "sub_1", "customer": "cus_1"},
+        })
+    );
 
     // The note does not disturb the numbers.
     service.post(pretty(&subscription_event("evt_2", "active"))).await.ok();

@@ -17,6 +17,7 @@ on_every_backend!(
     drain_ends_at_its_deadline,
     what_drain_left_is_delivered_to_the_next_process,
     a_subscription_can_go_and_come,
+    what_is_published_outlives_its_process_only_as_declared,
 );
 
 async fn an_acked_event_never_comes_again(h: &mut Harness) {
@@ -195,4 +196,27 @@ async fn a_subscription_can_go_and_come(h: &mut Harness) {
     drop(deliveries);
     let mut deliveries = h.subscribe("alpha").await;
     assert_eq!(take(&mut deliveries, 1).await[0].1, 2);
+}
+
+async fn what_is_published_outlives_its_process_only_as_declared(h: &mut Harness) {
+    // A process that publishes and then is gone, without any drain.
+    let doomed = h.another().await;
+    let mut published = publish(&doomed, events("a", 1..=2));
+    if h.bus.capabilities().durable {
+        all_ok(&published.await.unwrap());
+        drop(doomed);
+        let mut deliveries = h.subscribe("alpha").await;
+        let seen = take(&mut deliveries, 2).await;
+        assert_eq!(seen.into_iter().map(|(_, number)| number).collect::<Vec<_>>(), [1, 2]);
+    } else {
+        // Never told that they are safe, the outbox keeps them.
+        assert!(tokio::time::timeout(QUIET, &mut published).await.is_err(), "nobody has settled them");
+        drop(doomed);
+        for result in published.await.unwrap() {
+            assert_eq!(kind_of(result), bus::BusErrorKind::Closed);
+        }
+        let next_process = h.another().await;
+        let mut deliveries = subscribe_with(&next_process, "alpha", 4).await;
+        quiet(&mut deliveries).await;
+    }
 }

@@ -98,3 +98,23 @@ pub(crate) async fn moving_an_item(at: Bench) {
     assert_eq!(sorts(&at.store.query(&Query::all("p", 10)).await.unwrap()), ["new"]);
     assert_conflict(at.store.transact(actions).await, 0);
 }
+
+pub(crate) async fn one_that_waits_for_no_disk(at: Bench) {
+    // Between durable ones and at the same time as them: the same answers, the same order.
+    for round in 1..=3 {
+        let sort = format!("a{round}");
+        at.store.transact_unsynced(vec![put(item(&sort, 1), Condition::Absent)]).await.unwrap();
+        assert_eq!(at.store.get(&key(&sort)).await.unwrap(), Some(item(&sort, 1)));
+        assert_conflict(at.store.transact_unsynced(vec![put(item(&sort, 2), Condition::Absent)]).await, 0);
+        at.store.put(item(&sort, 2), Condition::Version(1)).await.unwrap();
+        let gone = Action::Delete { key: key(&sort), condition: Condition::Version(2) };
+        let (gone, kept) = tokio::join!(
+            at.store.transact_unsynced(vec![gone]),
+            at.store.put(item(&format!("b{round}"), 1), Condition::Absent)
+        );
+        gone.unwrap();
+        kept.unwrap();
+        assert_eq!(at.store.get(&key(&sort)).await.unwrap(), None);
+    }
+    assert!(at.store.transact_unsynced(Vec::new()).await.is_err(), "the limits hold");
+}

@@ -1,0 +1,32 @@
+//! Calls to a process's admin listener.
+
+use anyhow::{Context, bail};
+use reqwest::{Client, Method};
+use serde_json::Value;
+
+/// Asks the admin listener at `admin` (`http://host:port`). An answer that is an error becomes one with its own words.
+pub(crate) async fn call(
+    admin: &str,
+    method: Method,
+    path: &[&str],
+    query: &[(&str, String)],
+) -> anyhow::Result<Value> {
+    let mut url = reqwest::Url::parse(admin).context("--admin: use http://host:port")?;
+    match url.path_segments_mut() {
+        Ok(mut segments) => drop(segments.pop_if_empty().extend(path)),
+        Err(()) => bail!("--admin: use http://host:port"),
+    }
+    url.query_pairs_mut().extend_pairs(query);
+    let response = Client::new().request(method, url).send().await;
+    let response =
+        response.with_context(|| format!("the admin listener at {admin} does not answer; is --admin right?"))?;
+    let (status, body) = (response.status(), response.bytes().await?);
+    if status == reqwest::StatusCode::NOT_FOUND && body.is_empty() {
+        bail!("the process at {admin} has no such service; give the admin listener of the one that has it (--admin)");
+    }
+    let answer: Value = serde_json::from_slice(&body).context("the answer is not JSON; is this the admin listener?")?;
+    if !status.is_success() {
+        bail!("{}", answer["error"].as_str().unwrap_or("refused without a reason"));
+    }
+    Ok(answer)
+}

@@ -1,0 +1,193 @@
+//! The tunnel service: a public URL for a machine that nobody can reach.
+//!
+//! ```text
+//! agent ══ WebSocket ══▶ accept.rs ─▶ carrier ─▶ HTTP/2 (the edge asks, the agent answers)
+//! public ──HTTP──▶ names.rs: which tunnel ──▶ forward.rs ──stream──▶ agent ──▶ origin
+//!                                             answers.rs: a page or a problem where there is no answer
+//! subscription.proof_revoked ──▶ agents without entitlement are closed
+//! ```
+//!
+//! Invariants:
+//! - Bodies go through as they come, in both directions; nothing here holds a whole one.
+//! - A request that reached an agent's connection survives that connection's breaks for `resume_within_ms`.
+//! - Nothing that a stranger says about where a request comes from reaches an origin.
+//! - A vanity name has one owner at a time, in all replicas.
+
+mod accept;
+mod agents;
+mod answers;
+mod config;
+mod consumers;
+mod forward;
+mod guard;
+mod headers;
+mod http;
+mod names;
+mod open;
+mod store;
+
+pub use config::Config;
+pub use consumers::SUBSCRIPTIONS;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ::http::HeaderMap;
+use ::store::StoreError;
+use arc_swap::ArcSwap;
+use auth::{Principal, ProofRules, TokenKey, TokenRules, TokenVerifier};
+use contracts::TunnelId;
+use contracts::tunnels::close;
+use service::http::{Code, ProblemResponse, RequestContext};
+use service::{Platform, ProofBook, Public};
+
+use crate::agents::Agents;
+use crate::store::Tunnels;
+
+/// The service's name.
+pub const NAME: &str = "tunnel";
+
+/// Every setting and its default.
+pub const DEFAULTS: &str = include_str!("../config.toml");
+
+/// How far the clocks of token issuers may differ from ours, seconds.
+const TOKEN_LEEWAY_S: u64 = 30;
+
+/// How often proofs that ended are looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Starts the tunnel service and gives its public side.
+///
+/// # Errors
+/// When no key for access tokens is configured, or bus or store can't be reached.
+pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Public> {
+    let tokens = ArcSwap::from_pointee(TokenVerifier::try_new(token_rules(&config)?)?);
+    let rules = ProofRules { max_revocations: config.max_revocations, ..service::proof_rules() };
+    let proofs = ProofBook::start(&platform, rules).await?;
+    let tunnels = Tunnels::new(platform.outbox.clone());
+    let edge = Arc::new(Edge { config, tokens, proofs, tunnels, agents: Agents::default(), platform });
+    edge.platform.consume(SUBSCRIPTIONS, Arc::new(consumers::Events(Arc::clone(&edge)))).await?;
+    let rotated = Arc::clone(&edge);
+    let secrets = vec![("token_secret", edge.config.token_secret.clone())];
+    edge.platform.rotate(secrets, move || rotated.renew_tokens());
+    let sweeper = Arc::clone(&edge);
+    edge.platform.lifecycle.spawn("tunnel.sweep", async move { sweeper.sweep_until_stopped().await });
+    Ok(http::public(edge))
+}
+
+pub(crate) struct Edge {
+    config: Config,
+    /// Made anew when the secret's file changes.
+    tokens: ArcSwap<TokenVerifier>,
+    proofs: Arc<ProofBook>,
+    tunnels: Tunnels,
+    agents: Agents,
+    platform: Platform,
+}
+
+fn token_rules(config: &Config) -> anyhow::Result<TokenRules> {
+    let mut keys = Vec::new();
+    if config.token_secret.is_set() {
+        let kid = config.token_secret_kid.clone();
+        keys.push(TokenKey::Hs256 { kid, secret: config.token_secret.current() });
+    }
+    if !config.token_public_key.is_empty() {
+        keys.push(TokenKey::ed_dsa(&config.token_public_kid, &config.token_public_key)?);
+    }
+    anyhow::ensure!(!keys.is_empty(), "token_secret, token_public_key: set one, or no agent can authenticate");
+    let (issuer, audience) = (config.token_issuer.clone(), config.token_audience.clone());
+    Ok(TokenRules { issuer, audience, keys, leeway_s: TOKEN_LEEWAY_S })
+}
+
+impl Edge {
+    /// Whose token it is.
+    fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, ProblemResponse> {
+        let value = headers.get(::http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = value.and_then(|value| value.split_once(' '));
+        let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
+        let token = token.ok_or_else(|| ProblemResponse::new(Code::AuthenticationMissing))?;
+        self.tokens.load().verify(token, self.platform.clock.now_ms()).map_err(|error| {
+            let code = match error {
+                auth::TokenError::Expired => Code::AuthenticationExpired,
+                _ => Code::AuthenticationInvalid,
+            };
+            ProblemResponse::new(code).detail(error.to_string())
+        })
+    }
+
+    fn renew_tokens(&self) {
+        match token_rules(&self.config).and_then(|rules| Ok(TokenVerifier::try_new(rules)?)) {
+            Ok(verifier) => self.tokens.store(Arc::new(verifier)),
+            Err(error) => {
+                tracing::error!(%error, "the rotated token_secret can't be used; the one before stays in use");
+            }
+        }
+    }
+
+    /// What a request for a tunnel is told that has no agent here.
+    async fn absent(&self, label: &str) -> ProblemResponse {
+        match self.tunnels.is_known(label, self.platform.clock.now_ms()).await {
+            Ok(true) => {
+                let detail = format!("the agent of {label:?} is not connected");
+                ProblemResponse::new(Code::AgentOffline).detail(detail)
+            }
+            Ok(false) => ProblemResponse::new(Code::TunnelUnknown).detail(format!("nobody has a tunnel {label:?}")),
+            Err(error) => self.store_problem(&error),
+        }
+    }
+
+    fn store_problem(&self, error: &StoreError) -> ProblemResponse {
+        ProblemResponse::new(Code::Unavailable).retry_after_s(1).debug(error.to_string())
+    }
+
+    /// Closes agents whose proofs are void; how many.
+    fn close_revoked(&self) -> usize {
+        let void = |(subscription, ver): &(_, u64)| self.proofs.is_revoked(subscription, *ver);
+        let lost = self.agents.all().into_iter().filter(|agent| agent.entitlement.as_ref().is_some_and(void));
+        lost.map(|agent| agent.close(close::ENTITLEMENT_LOST, "the subscription no longer entitles")).count()
+    }
+
+    /// Closes agents whose proof ended without a newer one or was revoked elsewhere; at the end, all of them.
+    async fn sweep_until_stopped(&self) {
+        let stop = self.platform.lifecycle.token();
+        while stop.run_until_cancelled(self.platform.clock.sleep(SWEEP_INTERVAL)).await.is_some() {
+            self.close_revoked();
+            let now_ms = self.platform.clock.now_ms();
+            for agent in self.agents.all() {
+                if agent.proved_until_ms.load(Ordering::Relaxed) <= now_ms {
+                    agent.close(close::PROOF_ENDED, "the proof ended and no newer one came");
+                }
+            }
+        }
+        // Requests under way end first, then their agents go elsewhere.
+        let limit = Duration::from_millis(self.config.drain_ms);
+        let most = u32::try_from(self.config.max_requests_per_agent).unwrap_or(u32::MAX);
+        let agents = self.agents.all();
+        let idle = futures::future::join_all(agents.iter().map(|agent| agent.room.acquire_many(most)));
+        let _ = self.platform.clock.timeout(limit, idle).await;
+        agents.iter().for_each(|agent| agent.close(close::RESTART, "the edge restarts"));
+    }
+
+    fn context(&self, headers: &HeaderMap) -> RequestContext {
+        RequestContext::new(headers, &self.platform.clock, &self.platform.entropy)
+    }
+
+    fn problem_body(&self, problem: ProblemResponse, context: &RequestContext) -> contracts::http::Problem {
+        problem.into_body(context, self.platform.mode, &self.platform.clock, &self.platform.entropy)
+    }
+
+    /// 128 random bits as text: whoever knows it may use what it names.
+    fn new_key(&self) -> String {
+        format!("{:016x}{:016x}", self.platform.entropy.next_u64(), self.platform.entropy.next_u64())
+    }
+
+    /// 20 characters that fit into a host name: 100 random bits.
+    fn new_tunnel_id(&self) -> TunnelId {
+        const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+        let mut bytes = [0; 20];
+        self.platform.entropy.fill(&mut bytes);
+        let text: String = bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect();
+        text.parse().expect("letters and digits are a valid id")
+    }
+}

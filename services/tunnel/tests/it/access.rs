@@ -1,0 +1,145 @@
+//! Who may open a tunnel, and for how long.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use agent::{Options, Proved, Prover, TunnelError};
+use auth::{Entitlement, ProofSigner, Role, SignerRules, SigningKey};
+use bus::Trail;
+use clock::Clock;
+use contracts::events::subscription::{ProofKeyPublishedV1, ProofRevokedV1, SubscriptionEvent};
+use contracts::tunnels::close;
+use outbox::Unit;
+use service::{PROOF_AUDIENCE, PROOF_ISSUER, Platform};
+
+use crate::harness::{ACME, SOON, World, token_of, world, world_with};
+
+/// The subscription service's side: it signs and revokes.
+struct Subscriptions {
+    signer: Arc<ProofSigner>,
+    platform: Platform,
+}
+
+impl Subscriptions {
+    async fn start(world: &World) -> Self {
+        let key = SigningKey::from_seed("k-1", &[7; 32]).unwrap();
+        let until_ms = Clock::system().now_ms() + 86_400_000;
+        let signer = Arc::new(ProofSigner::new(key, until_ms, SignerRules::new(PROOF_ISSUER, PROOF_AUDIENCE)));
+        let this = Self { signer, platform: world.host.platform("subscription").await.unwrap() };
+        this.publish(1, &ProofKeyPublishedV1 { key: this.signer.public() }.into()).await;
+        this
+    }
+
+    async fn publish(&self, sequence: u64, fact: &SubscriptionEvent) {
+        let mut unit = Unit::new();
+        unit.publish(&ACME.parse().unwrap(), sequence, &Trail::new("test"), fact);
+        self.platform.outbox.commit(unit).await.unwrap();
+    }
+
+    /// Proofs for `peer` that want to be renewed `refresh_ms` after they were made; counts them.
+    fn prover(&self, peer: &str, refresh_ms: u64) -> (Prover, Arc<AtomicU64>) {
+        let (signer, peer, count) = (Arc::clone(&self.signer), peer.to_owned(), Arc::new(AtomicU64::new(0)));
+        let counted = Arc::clone(&count);
+        let prover = Prover::new(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let now_ms = Clock::system().now_ms();
+            let entitlement = Entitlement {
+                tenant: ACME.parse().unwrap(),
+                peer: peer.parse().unwrap(),
+                subscription: "sub-1".parse().unwrap(),
+                ver: 2,
+                plan: "team".into(),
+                limits: BTreeMap::new(),
+                entitled_until_ms: now_ms + 86_400_000,
+                proof_id: "p-1".into(),
+                peer_key: None,
+            };
+            let proof = signer.issue(entitlement, now_ms).unwrap().proof;
+            Box::pin(async move { Ok(Proved { proof, refresh_at_ms: now_ms + refresh_ms }) })
+        });
+        (prover, count)
+    }
+}
+
+fn code(error: Option<TunnelError>) -> String {
+    match error {
+        Some(TunnelError::Refused(problem)) => problem.code,
+        other => panic!("a refusal was expected: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn without_a_good_proof_nobody_opens_a_tunnel() {
+    let world = world_with(&[("proof_required", "true")]).await;
+    let subscriptions = Subscriptions::start(&world).await;
+    assert_eq!(code(agent::start(world.options("laptop")).await.err()), "proof_refused");
+    let (others, _) = subscriptions.prover("somebody-else", 60_000);
+    let options = Options { prover: Some(others), ..world.options("laptop") };
+    assert_eq!(code(agent::start(options).await.err()), "proof_refused");
+    let (own, _) = subscriptions.prover("laptop", 60_000);
+    let options = Options { prover: Some(own), ..world.options("laptop") };
+    let agent = testkit::eventually(SOON, "the key to be known", async || {
+        agent::start(options.clone()).await.map_err(|error| error.to_string())
+    })
+    .await;
+    agent.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_lost_entitlement_closes_the_tunnel_with_its_reason_and_for_good() {
+    let world = world_with(&[("proof_required", "true")]).await;
+    let subscriptions = Subscriptions::start(&world).await;
+    let (prover, _) = subscriptions.prover("laptop", 60_000);
+    let options = Options { prover: Some(prover), ..world.options("laptop") };
+    let agent = testkit::eventually(SOON, "the key to be known", async || {
+        agent::start(options.clone()).await.map_err(|error| error.to_string())
+    })
+    .await;
+    let until_ms = Clock::system().now_ms() + 300_000;
+    let subscription_id = "sub-1".parse().unwrap();
+    let revoked = ProofRevokedV1 { subscription_id, min_ver: 3, until_ms, reason: "canceled".into() };
+    subscriptions.publish(2, &revoked.into()).await;
+    let ended = tokio::time::timeout(SOON, agent.ended()).await.expect("the tunnel stays open");
+    assert!(matches!(ended, Some(TunnelError::Closed(close::ENTITLEMENT_LOST, _))), "{ended:?}");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn proofs_are_renewed_before_they_end() {
+    let world = world_with(&[("proof_required", "true")]).await;
+    let subscriptions = Subscriptions::start(&world).await;
+    let (prover, count) = subscriptions.prover("laptop", 50);
+    let options = Options { prover: Some(prover), ..world.options("laptop") };
+    let agent = testkit::eventually(SOON, "the key to be known", async || {
+        agent::start(options.clone()).await.map_err(|error| error.to_string())
+    })
+    .await;
+    let opened = count.load(Ordering::Relaxed);
+    testkit::eventually(SOON, "three renewals", async || {
+        let renewed = count.load(Ordering::Relaxed) - opened;
+        if renewed >= 3 { Ok(()) } else { Err(format!("{renewed}")) }
+    })
+    .await;
+    agent.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn who_may_only_read_and_who_belongs_elsewhere_gets_nothing() {
+    let world = world().await;
+    let reader = Options { token: token_of(ACME, "ada", Role::ReadOnly), ..world.options("laptop") };
+    assert_eq!(code(agent::start(reader).await.err()), "forbidden");
+    let agent = world.agent("laptop").await;
+    let colleague = Options { token: token_of(ACME, "bob", Role::User), ..world.options("laptop") };
+    assert_eq!(code(agent::start(colleague).await.err()), "forbidden");
+    // Another tenant's agent of the same id is another agent.
+    let stranger = Options { token: token_of("umbrella", "ada", Role::User), ..world.options("laptop") };
+    let stranger = agent::start(stranger).await.unwrap();
+    assert_ne!(crate::harness::tunnel_id(&agent), crate::harness::tunnel_id(&stranger));
+    agent.stop().await;
+    stranger.stop().await;
+    tokio::time::timeout(Duration::from_secs(20), world.stop()).await.unwrap();
+}

@@ -1,0 +1,114 @@
+//! The real edge and the real agent, an origin of every sort behind it, and a proxy between them that breaks on demand.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use agent::{Agent, Options, Origin, Status};
+use auth::{Grant, Role, TokenMinter};
+use bus::{Bus, EmbeddedOptions};
+use clock::{Clock, Entropy};
+use reqwest::RequestBuilder;
+use service::config::{self, Sources};
+use service::{Host, PLATFORM, PLATFORM_DEFAULTS, PlatformConfig};
+use tempfile::TempDir;
+use testkit::TcpProxy;
+
+use crate::origin;
+
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+pub(crate) const SECRET: &str = "a secret of thirty-two bytes or so";
+pub(crate) const ACME: &str = "acme";
+
+pub(crate) struct World {
+    pub(crate) edge: SocketAddr,
+    pub(crate) origin: SocketAddr,
+    /// Between agent and edge.
+    pub(crate) proxy: TcpProxy,
+    pub(crate) host: Host,
+    pub(crate) http: reqwest::Client,
+    _folder: TempDir,
+}
+
+/// Settings that every test starts from; its own come after them.
+const BASICS: &[(&str, &str)] = &[("token_secret", SECRET), ("proof_required", "false"), ("domain", "tunnels.test")];
+
+pub(crate) async fn world() -> World {
+    world_with(&[]).await
+}
+
+pub(crate) async fn world_with(settings: &[(&str, &str)]) -> World {
+    let folder = TempDir::new().unwrap();
+    let clock = Clock::system();
+    let bus = Bus::embedded(EmbeddedOptions::default(), clock.clone());
+    let host = Host::on(platform_config(&folder), bus, clock, Entropy::system());
+    let platform = host.platform(tunnel::NAME).await.unwrap();
+    let public = tunnel::start(edge_config(settings), platform).await.unwrap();
+    let edge = host.serve_public(tunnel::NAME, public).await.unwrap();
+    let proxy = TcpProxy::start(edge).await;
+    let http = reqwest::Client::builder().pool_max_idle_per_host(64).build().unwrap();
+    World { edge, origin: origin::start().await, proxy, host, http, _folder: folder }
+}
+
+fn platform_config(folder: &TempDir) -> PlatformConfig {
+    let env = [
+        ("SYNAPSE_PLATFORM__STORE".to_owned(), format!("sqlite:{}", folder.path().display())),
+        ("SYNAPSE_PLATFORM__HTTP_LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
+    ];
+    config::load(Sources { service: PLATFORM, defaults: PLATFORM_DEFAULTS, file: None, env: env.into_iter() }).unwrap()
+}
+
+fn edge_config(settings: &[(&str, &str)]) -> tunnel::Config {
+    let name = |key: &str| format!("SYNAPSE_TUNNEL__{}", key.to_ascii_uppercase());
+    let env = BASICS.iter().chain(settings).map(|(key, value)| (name(key), (*value).to_owned()));
+    config::load(Sources { service: tunnel::NAME, defaults: &[tunnel::DEFAULTS], file: None, env }).unwrap()
+}
+
+pub(crate) fn token(user: &str) -> String {
+    token_of(ACME, user, Role::User)
+}
+
+pub(crate) fn token_of(tenant: &str, user: &str, role: Role) -> String {
+    let minter = TokenMinter::hs256("synapse", "synapse-gateway", "hs-1", SECRET.into()).unwrap();
+    let (tenant, user) = (tenant.parse().unwrap(), user.parse().unwrap());
+    let grant = Grant { tenant, user, role, ttl_ms: 3_600_000, token_id: "t-1".into() };
+    minter.mint(&grant, Clock::system().now_ms())
+}
+
+impl World {
+    /// How an agent of the user `ada` reaches the edge: through the proxy.
+    pub(crate) fn options(&self, agent_id: &str) -> Options {
+        let origin = Origin::try_new(&self.origin.to_string()).unwrap();
+        let edge = format!("http://{}", self.proxy.address());
+        let pauses = (Duration::from_millis(20), Duration::from_millis(200));
+        Options { pauses, ..Options::new(edge, token("ada"), agent_id.parse().unwrap(), origin) }
+    }
+
+    pub(crate) async fn agent(&self, agent_id: &str) -> Agent {
+        agent::start(self.options(agent_id)).await.unwrap()
+    }
+
+    /// An agent whose tunnel is called `blue`.
+    pub(crate) async fn blue(&self) -> Agent {
+        agent::start(Options { name: Some("blue".into()), ..self.options("laptop") }).await.unwrap()
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}/t/blue{path}", self.edge)
+    }
+
+    pub(crate) fn get(&self, path: &str) -> RequestBuilder {
+        self.http.get(self.url(path))
+    }
+
+    pub(crate) async fn stop(self) {
+        let drained = tokio::time::timeout(SOON, self.host.drain()).await;
+        drained.expect("every task heeds the stop");
+    }
+}
+
+pub(crate) fn tunnel_id(agent: &Agent) -> String {
+    match &*agent.status().borrow() {
+        Status::Online { tunnel, .. } => tunnel.tunnel_id.to_string(),
+        other => panic!("the agent should be online: {other:?}"),
+    }
+}
