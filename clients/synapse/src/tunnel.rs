@@ -119,7 +119,8 @@ fn prover(http: &Http, agent_id: PeerId) -> anyhow::Result<Option<Prover>> {
         subscription.parse().map_err(|error| anyhow::anyhow!("--subscription: {error}"))?;
     let api = Api::new(http.gateway.as_ref().unwrap_or(&http.edge), &http.token);
     Ok(Some(Prover::new(move || {
-        let (api, subscription, ask) = (api.clone(), subscription.clone(), VerifySubscription { peer_id: agent_id.clone(), peer_key: None });
+        let (api, subscription, ask) =
+            (api.clone(), subscription.clone(), VerifySubscription { peer_id: agent_id.clone(), peer_key: None });
         Box::pin(async move {
             let issued = api.verify(&subscription, &ask).await.map_err(|error| error.to_string())?;
             Ok(Proved { proof: issued.proof, refresh_at_ms: issued.refresh_at_ms })

@@ -131,7 +131,7 @@ pub struct Violation {
 }
 
 impl Violation {
-    /// A rule that was broken at `path`.
+    /// A violation; its sentence says what happened.
     pub fn new(path: &str, rule: Rule, direction: Direction, sentence: String) -> Self {
         Self { path: path.to_owned(), rule, direction, sentence }
     }

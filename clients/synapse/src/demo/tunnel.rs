@@ -48,7 +48,8 @@ pub(super) async fn open(
     let wire = lay_wire(edge, cut.subscribe()).await?;
     let (api, subscription, peer_id) = (api.clone(), created.subscription_id.clone(), laptop.clone());
     let prover = Prover::new(move || {
-        let (api, subscription, ask) = (api.clone(), subscription.clone(), VerifySubscription { peer_id: peer_id.clone(), peer_key: None });
+        let (api, subscription, ask) =
+            (api.clone(), subscription.clone(), VerifySubscription { peer_id: peer_id.clone(), peer_key: None });
         Box::pin(async move {
             let issued = api.verify(&subscription, &ask).await.map_err(|error| error.to_string())?;
             Ok(Proved { proof: issued.proof, refresh_at_ms: issued.refresh_at_ms })
