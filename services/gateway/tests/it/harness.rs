@@ -23,6 +23,7 @@ use service::config::{self, Sources};
 use service::{Host, PLATFORM, PLATFORM_DEFAULTS, PROOF_AUDIENCE, PROOF_ISSUER, Platform, PlatformConfig};
 use tempfile::TempDir;
 use testkit::contract::{On, Place, hold_to_reads};
+use tokio::sync::Mutex;
 
 use crate::client::{Answer, Client, raw};
 use crate::doubles::Doubles;
@@ -41,13 +42,11 @@ pub(crate) struct World {
     pub(crate) doubles: Arc<Doubles>,
     pub(crate) node: String,
     pub(crate) host: Host,
-    /// The broker; `None`: the bus is in this process.
-    broker: Option<String>,
     signer: ProofSigner,
     platform: Platform,
     subscription: Platform,
     sequence: AtomicU64,
-    _place: Place,
+    place: Mutex<Place>,
 }
 
 /// Another gateway process.
@@ -117,7 +116,6 @@ impl World {
             doubles: Arc::default(),
             node: platform.node_id.to_string(),
             sequence: AtomicU64::new(1),
-            broker,
             address,
             bus,
             clock,
@@ -125,7 +123,7 @@ impl World {
             host,
             platform,
             subscription,
-            _place: place,
+            place: Mutex::new(place),
         }
     }
 
@@ -134,7 +132,11 @@ impl World {
         let folder = TempDir::new().unwrap();
         let keys = ProofKeys { keys: vec![self.signer.public()] };
         self.doubles.script::<ListProofKeysV1>(&contracts::Answer::Ok(keys));
-        let host = Host::on(platform_config(folder.path()), self.bus.clone(), self.clock.clone(), Entropy::system());
+        let mut place = self.place.lock().await;
+        // Two processes have a connection each; in one there is one bus.
+        let bus =
+            if place.is_embedded() { self.bus.clone() } else { place.bus(BTreeMap::new(), &self.clock, None).await };
+        let host = Host::on(platform_config(folder.path()), bus, self.clock.clone(), Entropy::system());
         let platform = host.platform(gateway::NAME).await.unwrap();
         let node = platform.node_id.to_string();
         let router = gateway::start(gateway_config(settings), platform).await.unwrap();
@@ -164,16 +166,9 @@ impl World {
         self.relayed().await;
         let letters = self.platform.outbox.dead_letters();
         assert_eq!(letters.list(None, 10).await.unwrap().letters.len(), 0, "dead letters");
-        let host = self.host.clone();
-        let draining = tokio::spawn(async move { host.drain().await });
-        // In one process draining needs no clock: every task heeds the stop. A broker's connection is given its second.
-        testkit::eventually(SOON, "the end", async || {
-            if self.broker.is_some() {
-                self.hand.advance(Duration::from_millis(50));
-            }
-            draining.is_finished().then_some(())
-        })
-        .await;
+        tokio::time::timeout(SOON, self.host.drain())
+            .await
+            .expect("draining needs no clock: every task heeds the stop");
     }
 
     pub(crate) async fn relayed(&self) {
@@ -294,16 +289,6 @@ impl World {
         let head = format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n");
         raw(self.address, &format!("{head}{headers}\r\n{body}")).await
     }
-}
-
-async fn connect(broker: Option<&str>, clock: &Clock) -> Bus {
-    if let Some(url) = broker {
-        let options = NatsOptions { url: url.to_owned(), partitions: 4, ..NatsOptions::default() };
-        return Bus::nats(options, clock.clone()).await.unwrap();
-    }
-    let read = gateway::SUBSCRIPTIONS.iter().map(|line| (line.kind.to_owned(), vec![gateway::NAME.to_owned()]));
-    let options = EmbeddedOptions { routes: Some(read.collect()), ..EmbeddedOptions::default() };
-    Bus::embedded(options, clock.clone())
 }
 
 fn platform_config(folder: &Path) -> PlatformConfig {
