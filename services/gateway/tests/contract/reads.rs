@@ -7,7 +7,7 @@ use contracts::requests::presence::{ConnectV1, DisconnectV1, ListV1, LookupV1, S
 use contracts::requests::signaling::{OpenSessionV1, SendV1};
 use contracts::requests::subscription::{CreateV1, GetV1, ListProofKeysV1, VerifyV1};
 use contracts::signals::EVERYBODY;
-use contracts::signals::gateway::EntitlementLostV1;
+use contracts::signals::gateway::{BroadcastV1, CallV1, EntitlementLostV1, ReplyV1};
 use contracts::signals::presence::ChangedV1;
 use contracts::signals::signaling::DeliverV1;
 use serde_json::{Value, json};
@@ -29,7 +29,8 @@ const ASKED: [&str; 11] = [
     VerifyV1::KIND,
     ListProofKeysV1::KIND,
 ];
-const SIGNALS: [&str; 3] = [ChangedV1::KIND, DeliverV1::KIND, EntitlementLostV1::KIND];
+const SIGNALS: [&str; 6] =
+    [ChangedV1::KIND, DeliverV1::KIND, EntitlementLostV1::KIND, BroadcastV1::KIND, CallV1::KIND, ReplyV1::KIND];
 
 /// The calls that make the gateway ask: kind, request line, headers, body.
 const CALLS: [(&str, &str, &str, &str); 4] = [
@@ -68,7 +69,9 @@ async fn what_is_read_is_what_is_committed(on: On) {
             others.each(&suite, kind, async |_| drop(world.http(line, headers, body).await)).await;
         }
         frames(world, &others, &suite).await;
-        for (kind, address) in SIGNALS.into_iter().zip([TENANT, &world.node, EVERYBODY]) {
+        for (kind, address) in
+            SIGNALS.into_iter().zip([TENANT, &world.node, EVERYBODY, TENANT, &world.node, &world.node])
+        {
             suite.signal_all(&world.bus, &world.clock, kind, address).await;
         }
         for fact in read.into_iter().flat_map(golden_facts) {
