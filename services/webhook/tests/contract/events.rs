@@ -2,7 +2,10 @@
 
 use bus::Trail;
 use contracts::Contract;
-use contracts::events::webhook::StripeSubscriptionChangedV1;
+use contracts::events::webhook::{
+    StripeCatalogueChangedV1, StripeCheckoutChangedV1, StripeCustomerChangedV1, StripeEntitlementsChangedV1,
+    StripeInvoiceChangedV1, StripeSubscriptionChangedV1,
+};
 use testkit::contract::{Events, Observer, On};
 
 use crate::harness::{Running, Setup, pretty, subscription_event};
@@ -25,6 +28,15 @@ async fn every_event_keeps_its_promises(on: On) {
     }
     let foreign = subscription_event("evt_3", "active").to_string().replace("synapse_subscription", "theirs");
     events.nothing_follows("a subscription of somebody else", async |_| post(&service, &foreign).await).await;
+    for kind in [
+        StripeInvoiceChangedV1::KIND,
+        StripeCheckoutChangedV1::KIND,
+        StripeCustomerChangedV1::KIND,
+        StripeEntitlementsChangedV1::KIND,
+        StripeCatalogueChangedV1::KIND,
+    ] {
+        events.shown_by(kind, "tests/it/publishing.rs");
+    }
     events.finish(env!("CARGO_TARGET_TMPDIR"));
 }
 
