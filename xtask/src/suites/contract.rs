@@ -31,6 +31,7 @@ pub(super) fn run(root: &Path) -> Result<Tally> {
         tally.record(&what, cross_version::run(root, &release));
     }
     tally.record("the generated files are up to date", bless::run(root, true));
+    tally.add(super::defects::run(root)?);
     tally.record("docs/asyncapi.json passes @asyncapi/parser", asyncapi(root));
     for path in bless::paths(root)?.iter().filter(|path| path.extension().is_some_and(|found| found == "ts")) {
         tally.record(&format!("{} passes tsc --strict", path.display()), typescript(root, path));
