@@ -22,7 +22,7 @@ fn last_release() -> String {
 fn bless(entries: &[Entry]) -> Result<Vec<Generated>> {
     let root = workspace_root();
     let history = history::read(&root.join(GOLDEN))?;
-    goldens(entries, &history, &Readers::of(&root)?, day())
+    goldens(entries, &history, &Readers::of(&root)?.who_told(), day())
 }
 
 fn with<T: Serialize + serde::de::DeserializeOwned + JsonSchema>(kind: &str) -> Vec<Entry> {

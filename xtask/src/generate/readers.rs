@@ -88,6 +88,12 @@ impl Readers {
         Self { readers, unknown: Vec::new() }
     }
 
+    /// Only those who told what they read.
+    #[cfg(test)]
+    pub(crate) fn who_told(self) -> Self {
+        Self { unknown: Vec::new(), ..self }
+    }
+
     /// Who reads a message (`presence.connect.v1.reply`), and what of it.
     pub(crate) fn of_message(&self, message: &str) -> BTreeMap<&str, &Fields> {
         self.readers.iter().filter_map(|(who, reads)| Some((who.as_str(), reads.reads.get(message)?))).collect()

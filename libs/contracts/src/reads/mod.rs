@@ -11,7 +11,7 @@ mod probe;
 mod recording;
 
 #[cfg(debug_assertions)]
-pub use recording::{Recording, hold};
+pub use recording::Recording;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Write};

@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use contracts::Contract;
+use contracts::requests::billing::{ProofSnapshotV1, UsageV1};
 use contracts::requests::presence::{ConnectV1, DisconnectV1, ListV1, LookupV1, SetStatusV1};
 use contracts::requests::signaling::{OpenSessionV1, SendV1};
-use contracts::requests::subscription::{CreateV1, GetV1, ListProofKeysV1, VerifyV1};
+use contracts::requests::subscription::{
+    CancelV1, ChangePlanV1, CheckPlansV1, CreateCheckoutV1, CreatePortalV1, CreateV1, GetV1, ListPlansV1,
+    ListProofKeysV1, ListV1 as ListSubscriptionsV1, ResumeV1, VerifyV1,
+};
 use contracts::signals::EVERYBODY;
 use contracts::signals::gateway::{BroadcastV1, CallV1, EntitlementLostV1, ReplyV1};
 use contracts::signals::presence::ChangedV1;
@@ -16,7 +20,7 @@ use testkit::contract::{Answers, On, ReadingSuite, TENANT, golden_facts};
 use crate::harness::{World, run_unknowing};
 
 /// What the gateway asks others.
-const ASKED: [&str; 11] = [
+const ASKED: [&str; 21] = [
     ConnectV1::KIND,
     DisconnectV1::KIND,
     SetStatusV1::KIND,
@@ -28,27 +32,42 @@ const ASKED: [&str; 11] = [
     GetV1::KIND,
     VerifyV1::KIND,
     ListProofKeysV1::KIND,
+    ProofSnapshotV1::KIND,
+    UsageV1::KIND,
+    CancelV1::KIND,
+    ChangePlanV1::KIND,
+    CheckPlansV1::KIND,
+    CreateCheckoutV1::KIND,
+    CreatePortalV1::KIND,
+    ListPlansV1::KIND,
+    ListSubscriptionsV1::KIND,
+    ResumeV1::KIND,
 ];
 const SIGNALS: [&str; 6] =
     [ChangedV1::KIND, DeliverV1::KIND, EntitlementLostV1::KIND, BroadcastV1::KIND, CallV1::KIND, ReplyV1::KIND];
 
 /// The calls that make the gateway ask: kind, request line, headers, body.
-const CALLS: [(&str, &str, &str, &str); 4] = [
-    (
-        CreateV1::KIND,
-        "POST /v1/subscriptions",
-        "Content-Type: application/json\r\nIdempotency-Key: k-1\r\n",
-        r#"{"price_id":"price_team_monthly"}"#,
-    ),
+const CALLS: [(&str, &str, &str, &str); 12] = [
+    (CreateV1::KIND, "POST /v1/subscriptions", KEYED, r#"{"price_id":"price_team_monthly"}"#),
     (GetV1::KIND, "GET /v1/subscriptions/sub-01", "", ""),
+    (ListSubscriptionsV1::KIND, "GET /v1/subscriptions", "", ""),
+    (VerifyV1::KIND, "POST /v1/subscriptions/sub-01/verify", JSON, r#"{"peer_id":"alice"}"#),
+    (UsageV1::KIND, "GET /v1/subscriptions/sub-01/usage", "", ""),
+    (ChangePlanV1::KIND, "POST /v1/subscriptions/sub-01/plan", KEYED, r#"{"price_id":"price_gold"}"#),
+    (CancelV1::KIND, "POST /v1/subscriptions/sub-01/cancel", JSON, r#"{"at_period_end":true}"#),
+    (ResumeV1::KIND, "POST /v1/subscriptions/sub-01/resume", "", ""),
     (
-        VerifyV1::KIND,
-        "POST /v1/subscriptions/sub-01/verify",
-        "Content-Type: application/json\r\n",
-        r#"{"peer_id":"alice"}"#,
+        CreateCheckoutV1::KIND,
+        "POST /v1/subscriptions/checkout",
+        KEYED,
+        r#"{"price_id":"p","success_url":"https://a.example/ok","cancel_url":"https://a.example/no"}"#,
     ),
+    (CreatePortalV1::KIND, "POST /v1/subscriptions/portal", JSON, r#"{"return_url":"https://a.example/"}"#),
+    (ListPlansV1::KIND, "GET /v1/plans", "", ""),
     (LookupV1::KIND, "GET /v1/peers/alice", "", ""),
 ];
+const JSON: &str = "Content-Type: application/json\r\n";
+const KEYED: &str = "Content-Type: application/json\r\nIdempotency-Key: k-1\r\n";
 
 testkit::on_every_bus!(what_is_read_is_what_is_committed);
 
@@ -57,6 +76,8 @@ async fn what_is_read_is_what_is_committed(on: On) {
         let others = Answers::serve(&world.bus, &ASKED).await;
         let read: Vec<&str> = gateway::SUBSCRIPTIONS.iter().map(|line| line.kind).collect();
         let suite = ReadingSuite::start(gateway::NAME, &read, &SIGNALS, &ASKED);
+        // Asked for again after a while as long as it is refused or goes on.
+        others.each(&suite, ProofSnapshotV1::KIND, async |_| world.hand.advance(Duration::from_secs(31))).await;
         others
             .each(&suite, ListProofKeysV1::KIND, async |_| {
                 // The key is unknown, and was asked for a while ago.
@@ -68,6 +89,10 @@ async fn what_is_read_is_what_is_committed(on: On) {
         for (kind, line, headers, body) in CALLS {
             others.each(&suite, kind, async |_| drop(world.http(line, headers, body).await)).await;
         }
+        let admin =
+            format!("Authorization: Bearer {}\r\n", world.token_of(TENANT, "root", auth::Role::Admin, 3_600_000));
+        let check = async |_: &Value| drop(world.http_as("POST /v1/plans/check", &admin, "").await);
+        others.each(&suite, CheckPlansV1::KIND, check).await;
         frames(world, &others, &suite).await;
         for (kind, address) in
             SIGNALS.into_iter().zip([TENANT, &world.node, EVERYBODY, TENANT, &world.node, &world.node])

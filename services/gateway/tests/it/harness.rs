@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use service::config::{self, Sources};
 use service::{Host, PLATFORM, PLATFORM_DEFAULTS, PROOF_AUDIENCE, PROOF_ISSUER, Platform, PlatformConfig};
 use tempfile::TempDir;
-use testkit::contract::{On, Place, hold_to_reads};
+use testkit::contract::{On, Place};
 
 use crate::client::{Answer, Client, raw};
 use crate::doubles::Doubles;
@@ -99,7 +99,6 @@ pub(crate) async fn run_unknowing(on: On, test: impl AsyncFnOnce(&World)) {
 
 impl World {
     async fn start(on: On, folder: &Path, settings: &[(&str, &str)]) -> Self {
-        hold_to_reads(env!("CARGO_MANIFEST_DIR"));
         let (clock, hand) = Clock::manual(START_MS);
         let mut place = Place::start(on).await;
         let read = gateway::SUBSCRIPTIONS.iter().map(|line| (line.kind.to_owned(), vec![gateway::NAME.to_owned()]));

@@ -1,7 +1,7 @@
 //! Each request that presence serves.
 
 use contracts::events::presence::{OfflineReason, PeerStatus};
-use contracts::requests::presence::{DisconnectV1, ListV1, LookupV1, SetStatusV1};
+use contracts::requests::presence::{ConnectV1, DisconnectV1, ListV1, LookupV1, SetStatusV1};
 use testkit::contract::{On, Requests};
 
 use crate::harness::{ACME, World, connect, id, run_on};
@@ -41,6 +41,13 @@ async fn connects(world: &World, requests: &mut Requests<'_>) {
     let mut thief = connect("alice", "c4");
     thief.user_id = id("mallory");
     requests.refused("not_owner", &thief).await;
+    let only = |peer: &str, connection: &str| ConnectV1 {
+        subscription_id: id("sub-of-one"),
+        max_peers: Some(1),
+        ..connect(peer, connection)
+    };
+    requests.good(&only("erin", "c5")).await;
+    requests.refused("too_many_peers", &only("frank", "c6")).await;
 }
 
 async fn statuses(world: &World, requests: &mut Requests<'_>) {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use contracts::requests::billing::ProofSnapshotV1;
 use contracts::requests::presence::LookupV1;
 use contracts::requests::subscription::ListProofKeysV1;
 use contracts::signals::EVERYBODY;
@@ -15,10 +16,12 @@ testkit::on_every_bus!(what_is_read_is_what_is_committed);
 
 async fn what_is_read_is_what_is_committed(on: On) {
     run_alone(on, async |world| {
-        let asked = [LookupV1::KIND, ListProofKeysV1::KIND];
+        let asked = [LookupV1::KIND, ListProofKeysV1::KIND, ProofSnapshotV1::KIND];
         let others = Answers::serve(&world.bus, &asked).await;
         let read: Vec<&str> = signaling::SUBSCRIPTIONS.iter().map(|line| line.kind).collect();
         let suite = ReadingSuite::start(signaling::NAME, &read, &[EntitlementLostV1::KIND], &asked);
+        // Asked for again after a while as long as it is refused or goes on.
+        others.each(&suite, ProofSnapshotV1::KIND, async |_| world.hand.advance(Duration::from_secs(31))).await;
         others
             .each(&suite, ListProofKeysV1::KIND, async |_| {
                 // The key is unknown, and was asked for a while ago.

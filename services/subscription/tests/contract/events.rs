@@ -3,6 +3,7 @@
 use bus::Trail;
 use clock::Clock;
 use contracts::Contract;
+use contracts::events::billing::{ProofKeyWithdrawnV1, QuotaExceededV1, QuotaRestoredV1, ReconciledV1};
 use contracts::events::subscription::{
     CreatedV1, ProofKeyPublishedV1, ProofRevokedV1, StatusChangedV1, StatusChangedV2, TransitionRejectedV1,
 };
@@ -39,6 +40,10 @@ async fn every_event_keeps_its_promises(on: On) {
     events.produces(&ended, async |trail: &Trail| hint(&world, trail, &view, "canceled", 3).await).await;
     let revived = async |trail: &Trail| hint(&world, trail, &view, "active", 4).await;
     events.produces(&[TransitionRejectedV1::KIND], revived).await;
+    events.shown_by(ProofKeyWithdrawnV1::KIND, "tests/it/proof_keys.rs");
+    events.shown_by(QuotaExceededV1::KIND, "tests/it/usage.rs");
+    events.shown_by(QuotaRestoredV1::KIND, "tests/it/usage.rs");
+    events.shown_by(ReconciledV1::KIND, "tests/it/reconcile.rs");
     events.finish(env!("CARGO_TARGET_TMPDIR"));
 }
 

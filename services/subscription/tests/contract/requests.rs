@@ -2,7 +2,11 @@
 
 use clock::Clock;
 use contracts::events::subscription::Status;
-use contracts::requests::subscription::{CreateV1, GetV1, ListProofKeysV1, SubscriptionView, VerifyV1};
+use contracts::requests::billing::{ProofSnapshotV1, UsageV1};
+use contracts::requests::subscription::{
+    CancelV1, ChangePlanV1, CheckPlansV1, CreateCheckoutV1, CreatePortalV1, CreateV1, GetV1, ListPlansV1,
+    ListProofKeysV1, ListV1, ResumeV1, SubscriptionView, VerifyV1,
+};
 use stripe_emulator::Options;
 use testkit::contract::{On, Requests};
 
@@ -22,6 +26,16 @@ async fn every_request_is_answered_as_promised(on: On) {
     requests.twice(&keys, async || state(&world).await).await;
     requests.late(&keys, async || state(&world).await).await;
     requests.bodies(&keys).await;
+    requests.shown_by::<ProofSnapshotV1>("tests/it/snapshot.rs");
+    requests.shown_by::<UsageV1>("tests/it/usage.rs");
+    requests.shown_by::<ListV1>("tests/it/offers.rs");
+    requests.shown_by::<ListPlansV1>("tests/it/offers.rs");
+    requests.shown_by::<CheckPlansV1>("tests/it/offers.rs");
+    requests.shown_by::<CreateCheckoutV1>("tests/it/offers.rs");
+    requests.shown_by::<CreatePortalV1>("tests/it/offers.rs");
+    requests.shown_by::<ChangePlanV1>("tests/it/changes.rs");
+    requests.shown_by::<CancelV1>("tests/it/changes.rs");
+    requests.shown_by::<ResumeV1>("tests/it/changes.rs");
     requests.finish();
 }
 
@@ -44,8 +58,13 @@ async fn creates(world: &World, requests: &mut Requests<'_>) -> SubscriptionView
     requests.refused("invalid_metadata", &marked).await;
     let other = CreateV1 { metadata: Default::default(), ..wish("ada", "key-1") };
     requests.refused("idempotency_mismatch", &other).await;
-    let unpayable = CreateV1 { payment_method_id: Some("no id of Stripe's".into()), ..wish("ada", "key-4") };
-    requests.refused("payment_failed", &unpayable).await;
+    for (code, method, key) in [
+        ("invalid", "no id of Stripe's", "key-4"),
+        ("payment_failed", "pm_card_chargeCustomerFail", "key-5"),
+        ("payment_action_required", "pm_card_authenticationRequired", "key-6"),
+    ] {
+        requests.refused(code, &CreateV1 { payment_method_id: Some(method.into()), ..wish("ada", key) }).await;
+    }
     view
 }
 

@@ -2,7 +2,10 @@
 
 use bus::Trail;
 use contracts::Contract;
-use contracts::events::webhook::StripeSubscriptionChangedV1;
+use contracts::events::webhook::{
+    StripeCatalogueChangedV1, StripeCheckoutChangedV1, StripeCustomerChangedV1, StripeEntitlementsChangedV1,
+    StripeInvoiceChangedV1, StripeSubscriptionChangedV1,
+};
 use testkit::contract::{Events, Observer, On};
 
 use crate::harness::{Running, Setup, pretty, subscription_event};
@@ -23,8 +26,20 @@ async fn every_event_keeps_its_promises(on: On) {
         assert_eq!(made[0].trail.causation_id.as_deref(), Some(id), "Stripe's event caused it");
         events.nothing_follows("the same event of Stripe again", async |_: &Trail| posted().await).await;
     }
-    let foreign = subscription_event("evt_3", "active").to_string().replace("synapse_subscription", "theirs");
+    // Ours are known by Stripe's ids as well, once one of their events was marked.
+    let marks = [("synapse_subscription", "theirs"), ("sub_1", "sub_9"), ("cus_1", "cus_9"), ("si_1", "si_9")];
+    let foreign = subscription_event("evt_3", "active").to_string();
+    let foreign = marks.into_iter().fold(foreign, |text, (ours, theirs)| text.replace(ours, theirs));
     events.nothing_follows("a subscription of somebody else", async |_| post(&service, &foreign).await).await;
+    for kind in [
+        StripeInvoiceChangedV1::KIND,
+        StripeCheckoutChangedV1::KIND,
+        StripeCustomerChangedV1::KIND,
+        StripeEntitlementsChangedV1::KIND,
+        StripeCatalogueChangedV1::KIND,
+    ] {
+        events.shown_by(kind, "tests/it/publishing.rs");
+    }
     events.finish(env!("CARGO_TARGET_TMPDIR"));
 }
 
