@@ -18,9 +18,10 @@ pub(super) fn run(root: &Path) -> Result<Tally> {
     let mut tally = cargo_test::run(root, &["--package", "contracts"])?;
     tally.add(cargo_test::run(root, &["--package", "contract-gate"])?);
     tally.add(cargo_test::run(root, &["--package", "xtask", "--", "generate::", "contract::"])?);
-    let services = generate::reads_files(root)?;
+    tally.record("every service tells what it reads", generate::reads_files(root).map(|_| ()));
+    let services = contract::services(root)?;
     let mut arguments = vec!["--test", "it"];
-    arguments.extend(services.iter().flat_map(|(service, _)| ["--package", service]));
+    arguments.extend(services.iter().flat_map(|service| ["--package", service]));
     arguments.extend(["--", "contract::"]);
     tally.add(cargo_test::run(root, &arguments)?);
     for release in contract::releases(root)? {
