@@ -34,6 +34,24 @@ pub(crate) fn stripe(running: &Running) -> Stripe {
     Stripe::try_new(running.stripe.base_url(), STRIPE_KEY, PRICE).unwrap()
 }
 
+/// What a run does not cause: usage, keys and quotas by the hour or the day, other news of Stripe's, and what gateways
+/// say to each other.
+const UNSEEN: [&str; 13] = [
+    "gateway.usage_recorded.v1",
+    "subscription.proof_key_published.v1",
+    "subscription.proof_key_withdrawn.v1",
+    "subscription.quota_exceeded.v1",
+    "subscription.quota_restored.v1",
+    "subscription.reconciled.v1",
+    "tunnel.usage_recorded.v1",
+    "webhook.stripe_catalogue_changed.v1",
+    "webhook.stripe_checkout_changed.v1",
+    "webhook.stripe_entitlements_changed.v1",
+    "gateway.broadcast.v1",
+    "gateway.call.v1",
+    "gateway.reply.v1",
+];
+
 fn by_name(report: &Report, wanted: fn(&Verdict) -> bool) -> Vec<String> {
     report.contracts.iter().filter(|one| wanted(&one.verdict)).map(|one| one.name.clone()).collect()
 }
@@ -58,8 +76,7 @@ async fn every_contract_holds_in_one_process() {
     let report = report.unwrap();
     assert!(report.ok && report.cut_short.is_none(), "{}", report.text());
     let unseen = by_name(&report, |verdict| matches!(verdict, Verdict::NotTestable { .. }));
-    // Told once a day, when keys are rotated.
-    assert_eq!(unseen, ["subscription.proof_key_published.v1"], "{}", report.text());
+    assert_eq!(unseen, UNSEEN, "{}", report.text());
     assert!(sightings.kinds.len() > 25, "{}", sightings.text());
     running.stop().await;
 }

@@ -19,6 +19,8 @@ pub(super) fn all(run: &Run<'_>) {
         one_event(run.book, run.schemas, heard, run.clock.now_ms());
     }
     if run.ear.covers_events() {
+        // What Stripe says, and how often, is Stripe's choice.
+        run.ear.claim_all(Road::Event, |envelope, _| envelope.kind.starts_with("webhook.stripe_"));
         // A lease that ends while a step waits for what does not come is no second effect.
         run.ear.claim_all(Road::Event, |_, payload| {
             payload["peer_id"] == "verify-alice" && payload["reason"] == "timed_out"

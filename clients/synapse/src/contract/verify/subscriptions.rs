@@ -46,7 +46,7 @@ pub(super) async fn check(run: &Run<'_>) {
         let mut broken = ask(&price);
         broken["payment_method_id"] = json!("not a payment method");
         let asked = run.ask(CREATE, &broken).await;
-        run.book.judge(&promise, "a payment method that is none is refused", asked.refused("payment_failed"));
+        run.book.judge(&promise, "a payment method that is none is refused", asked.refused("invalid"));
     }
     let nobody = json!({"subscription_id": "verify-nobody"});
     let asked = run.ask(GET, &nobody).await;
