@@ -1,5 +1,8 @@
-//! `cargo xtask fleet`: the six services as separate processes on NATS, DynamoDB and SQS, with the demo run against
-//! them. What it started it stops again, in order, and a service that does not drain cleanly fails the run.
+//! `cargo xtask fleet`: the six services as separate processes on NATS and DynamoDB, events on NATS or SQS, with the demo
+//! and the contract verification run against them. What it started it stops again, in order, and a service that does not
+//! drain cleanly fails the run.
+
+mod verify;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,6 +13,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use testkit::servers::{Dynoxide, Moto, Nats, NatsVersion};
 use testkit::{Process, eventually_blocking, free_port};
+
+pub(crate) use verify::served;
 
 use crate::process;
 use crate::tools;
@@ -30,23 +35,34 @@ const READY: Duration = Duration::from_secs(60);
 /// Three stages of 10 s each, and some room.
 const DRAINED: Duration = Duration::from_secs(45);
 
+/// What carries events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Carrier {
+    /// JetStream.
+    Nats,
+    /// One FIFO queue per subscribing service.
+    Sqs,
+}
+
 /// One running service.
 struct Service {
     name: &'static str,
     process: Process,
 }
 
-/// Builds everything, starts the fleet, runs the demo against it, stops it. `json` passes the demo's JSON through.
+/// Builds everything, starts the fleet, runs the demo and the contract verification against it, stops it. `json` passes
+/// the demo's JSON through.
 ///
 /// # Errors
 /// What did not build, start, work or stop.
-pub(crate) fn run(root: &Path, json: bool) -> Result<()> {
+pub(crate) fn run(root: &Path, carrier: Carrier, json: bool) -> Result<()> {
     tools::fetch(root, NEEDS)?;
     let programs = build(root)?;
     let folder = tempfile::tempdir()?;
     let (nats, moto, dynoxide) = (Nats::start(NatsVersion::V2_15_1), Moto::start(), Dynoxide::start());
     let (gateway, webhook, tunnel) = (free_port(), free_port(), free_port());
     let (stripe, stripe_url) = start_stripe(&programs, folder.path(), webhook)?;
+    let bus = if carrier == Carrier::Sqs { "sqs".to_owned() } else { nats.url() };
     let mut services = Vec::new();
     for name in SERVICES {
         let mut command = Command::new(programs.join(name));
@@ -57,7 +73,7 @@ pub(crate) fn run(root: &Path, json: bool) -> Result<()> {
         };
         let admin = free_port();
         command.envs([
-            ("SYNAPSE_PLATFORM__BUS", "sqs"),
+            ("SYNAPSE_PLATFORM__BUS", bus.as_str()),
             ("SYNAPSE_PLATFORM__NATS_URL", &nats.url()),
             ("SYNAPSE_PLATFORM__SQS_ENDPOINT", &moto.url()),
             ("SYNAPSE_PLATFORM__STORE", &dynoxide.url().replacen("http://", "dynamodb://", 1)),
@@ -74,11 +90,14 @@ pub(crate) fn run(root: &Path, json: bool) -> Result<()> {
         wait_until_ready(name, admin, &mut process)?;
         services.push(Service { name, process });
     }
-    println!("fleet: {} processes on NATS, SQS and DynamoDB", services.len());
-    let demo = demo(&programs, gateway, tunnel, &stripe_url, json);
+    if !json {
+        println!("fleet: {} processes on NATS and DynamoDB, events on {carrier:?}", services.len());
+    }
+    let target = Target { programs: &programs, gateway, tunnel, stripe: &stripe_url, carrier, json };
+    let worked = demo(&target).and_then(|()| verify::bus(&target, &nats.url()));
     let stopped = stop(services);
     drop(stripe);
-    demo.and(stopped)
+    worked.and(stopped)
 }
 
 fn build(root: &Path) -> Result<PathBuf> {
@@ -139,16 +158,39 @@ fn is_ready(admin: u16) -> bool {
     ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
 }
 
-fn demo(programs: &Path, gateway: u16, tunnel: u16, stripe: &str, json: bool) -> Result<()> {
-    let mut mint = Command::new(programs.join("synapsed"));
-    mint.arg("development-token").env("SYNAPSE_GATEWAY__TOKEN_SECRET", TOKEN_SECRET);
-    let token = process::output(&mut mint)?;
-    let mut command = Command::new(programs.join("synapse"));
-    command.args(["demo", "--gateway", &format!("http://127.0.0.1:{gateway}"), "--stripe", stripe]);
-    command.args(["--tunnels", &format!("http://127.0.0.1:{tunnel}")]);
-    command.args(["--stripe-key", STRIPE_KEY, "--bus", "sqs+nats", "--store", "dynamodb"]);
-    command.env("SYNAPSE_TOKEN", token.trim()).stdin(Stdio::null());
-    if json {
+/// What runs, for whoever looks at it from outside.
+struct Target<'a> {
+    programs: &'a Path,
+    gateway: u16,
+    tunnel: u16,
+    stripe: &'a str,
+    carrier: Carrier,
+    json: bool,
+}
+
+impl Target<'_> {
+    /// `synapse`, with a fresh token.
+    fn synapse(&self) -> Result<Command> {
+        let mut mint = Command::new(self.programs.join("synapsed"));
+        mint.arg("development-token").env("SYNAPSE_GATEWAY__TOKEN_SECRET", TOKEN_SECRET);
+        let token = process::output(&mut mint)?;
+        let mut command = Command::new(self.programs.join("synapse"));
+        command.env("SYNAPSE_TOKEN", token.trim()).stdin(Stdio::null());
+        Ok(command)
+    }
+
+    fn gateway(&self) -> String {
+        format!("http://127.0.0.1:{}", self.gateway)
+    }
+}
+
+fn demo(target: &Target<'_>) -> Result<()> {
+    let mut command = target.synapse()?;
+    command.args(["demo", "--gateway", &target.gateway(), "--stripe", target.stripe]);
+    command.args(["--tunnels", &format!("http://127.0.0.1:{}", target.tunnel)]);
+    let bus = if target.carrier == Carrier::Sqs { "sqs+nats" } else { "nats" };
+    command.args(["--stripe-key", STRIPE_KEY, "--bus", bus, "--store", "dynamodb"]);
+    if target.json {
         command.arg("--json");
     }
     let status = command.status().context("the demo can't be started")?;

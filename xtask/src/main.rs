@@ -6,9 +6,9 @@
 mod bench;
 mod bless;
 mod check;
+mod contract;
 mod dev;
 mod fleet;
-mod gate;
 mod generate;
 mod process;
 mod stopwatch;
@@ -41,16 +41,25 @@ enum Command {
     },
     /// Enforces crate arrows, file and function sizes, banned names and calls.
     Check,
-    /// Regenerates schemas, documents, types and topology from the code.
+    /// Regenerates what services read, schemas, documents, types and topology from the code.
     Bless {
         /// Writes nothing; fails when a committed file differs from what the code generates.
         #[arg(long)]
         check: bool,
+        /// Does not ask the services' suites what they read: quick, for changes that touch no reader.
+        #[arg(long)]
+        keep_reads: bool,
     },
+    /// What services read, and the baselines of releases.
+    #[command(subcommand)]
+    Contract(contract::Command),
     /// Runs synapsed with its data in ./data; rebuilds and restarts it when a source changes. Ctrl-C ends both.
     Dev,
-    /// Runs the six services as separate processes on NATS, DynamoDB and SQS, and the demo against them.
+    /// Runs the six services as separate processes, the demo and the contract verification against them.
     Fleet {
+        /// What carries events.
+        #[arg(long, value_enum, default_value = "sqs")]
+        bus: fleet::Carrier,
         /// The demo's report as one JSON object.
         #[arg(long)]
         json: bool,
@@ -72,9 +81,10 @@ fn main() -> ExitCode {
         Command::Tools { names } => tools::fetch(&root, &names.iter().map(String::as_str).collect::<Vec<_>>()),
         Command::Test { names } => suites::run(&root, &names),
         Command::Check => check::run(&root),
-        Command::Bless { check } => bless::run(&root, check),
+        Command::Bless { check, keep_reads } => bless(&root, check, keep_reads),
+        Command::Contract(command) => contract::run(&root, command),
         Command::Dev => dev::run(&root),
-        Command::Fleet { json } => fleet::run(&root, json),
+        Command::Fleet { bus, json } => fleet::run(&root, bus, json),
         Command::Bench { names, json } => bench::run(&root, &names, json.as_deref()),
     };
     match done {
@@ -84,6 +94,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+// What services read comes first: it decides which changes break somebody. With `--check` their own suites compare it.
+fn bless(root: &Path, check: bool, keep_reads: bool) -> anyhow::Result<()> {
+    if !check && !keep_reads {
+        contract::record(root)?;
+    }
+    bless::run(root, check)
 }
 
 /// The workspace this binary was built in: xtask is only ever run from its own clone.

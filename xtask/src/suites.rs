@@ -12,7 +12,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
 
-use crate::fleet;
+use crate::fleet::{self, Carrier};
 use crate::stopwatch::Stopwatch;
 use crate::tools;
 
@@ -36,8 +36,8 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         name: "contract",
-        about: "goldens, the compatibility gate, generated files, AsyncAPI by its official parser",
-        needs: &["npm"],
+        about: "goldens, the gate, what services promise and read on every bus, earlier releases, generated files",
+        needs: &["npm", "nats-2.15.1"],
         run: contract::run,
     },
     Suite {
@@ -48,11 +48,15 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         name: "fleet",
-        about: "six processes on NATS, SQS and DynamoDB, the demo against them, a clean stop",
+        about: "six processes, events on NATS and on SQS: the demo, every contract, a clean stop",
         needs: fleet::NEEDS,
         run: |root| {
             let mut tally = Tally::default();
-            tally.record("the demo against six separate processes", fleet::run(root, false));
+            for (carrier, name) in [(Carrier::Nats, "NATS"), (Carrier::Sqs, "SQS")] {
+                let what = format!("demo and contracts of six separate processes, events on {name}");
+                tally.record(&what, fleet::run(root, carrier, false));
+            }
+            tally.record("contracts of one process that serves, by its public API alone", fleet::served(root));
             Ok(tally)
         },
     },

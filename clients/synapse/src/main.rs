@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use synapse::demo::{self, Reporter, Target};
-use synapse::{billing, conformance, dead_letters, tunnel, webhooks};
+use synapse::{billing, conformance, contract, dead_letters, tunnel, webhooks};
 
 /// Talk to a Synapse-D installation.
 #[derive(Parser)]
@@ -18,6 +18,8 @@ struct Arguments {
 enum Command {
     /// Run the whole main job against a running development system.
     Demo(DemoArguments),
+    /// Hold a running system, its traffic or a set of contracts against the contracts.
+    Contract(contract::Arguments),
     /// What a service could not handle: list, show, redrive, drop.
     DeadLetters(dead_letters::Arguments),
     /// Subscriptions, usage, plans, proofs' keys; reconcile with Stripe.
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
                 Command::Billing(arguments) => billing::run(arguments).await,
                 Command::Tunnel(arguments) => tunnel::run(arguments).await,
                 Command::Conformance(arguments) => conformance::command(arguments).await,
+                Command::Contract(arguments) => Ok(contract::run(arguments).await),
                 Command::DeadLetters(arguments) => dead_letters::run(arguments).await.map(|()| ExitCode::SUCCESS),
                 Command::Webhooks(arguments) => webhooks::run(arguments).await.map(|()| ExitCode::SUCCESS),
             }

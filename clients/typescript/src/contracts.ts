@@ -143,11 +143,6 @@ export type ConnectRefusal =
     code: "not_owner";
   }
   | {
-    code: "too_many_peers";
-    /** How many that is. */
-    limit: number;
-  }
-  | {
     code: "unknown";
   }
   | (string & {});
@@ -251,12 +246,6 @@ export interface GatewayEntitlementLostV1 {
   subscription_id: string;
   /** When the record may be dropped, Unix milliseconds. */
   until_ms: number;
-}
-
-/** Peers of a subscription sent data through the gateway. */
-export interface GatewayUsageRecordedV1 {
-  /** How much, of whom, when. */
-  usage: Usage;
 }
 
 /** Why a subscription was not told. */
@@ -471,8 +460,6 @@ export interface PresenceChangedV1 {
 export interface PresenceConnectV1 {
   /** The connection; the same one again changes nothing. */
   connection_id: string;
-  /** Most peers that may be here under this subscription at once (`peers` of its proof's limits). */
-  max_peers?: number | null;
   /** The gateway process that holds the connection. */
   node_id: string;
   /** Which peer. */
@@ -679,51 +666,11 @@ export interface ProofKey {
   public_key: string;
 }
 
-/** A key that proofs are signed with is not to be trusted any more, whatever its `not_after_ms` said. */
-export interface ProofKeyWithdrawnV1 {
-  /** The key's name. */
-  kid: string;
-  /** Why, for people. */
-  reason: string;
-  /** When its last proof would have ended, Unix milliseconds; the name may be forgotten then. */
-  until_ms: number;
-}
-
 /** Keys for proofs. */
 export interface ProofKeys {
   /** All that may verify now. */
   keys: ProofKey[];
 }
-
-/** Proofs of a subscription below a version are void from now on. */
-export interface ProofRevokedV1 {
-  /** Proofs whose `ver` is smaller are refused. */
-  min_ver: number;
-  /** Why, for people: `canceled`, `unpaid`, … */
-  reason: string;
-  /** Which subscription (`sid` in the proof). */
-  subscription_id: string;
-  /** When the last of them has expired anyway, Unix milliseconds; the record may be dropped then. */
-  until_ms: number;
-}
-
-/** What verifiers must know. */
-export interface ProofSnapshot {
-  /** Every key that may verify now or soon; the same on every page. */
-  keys: ProofKey[];
-  /** Set while more may follow. */
-  next?: string | null;
-  /** Revocations in force. */
-  revocations: ProofRevokedV1[];
-  /** Keys that were withdrawn before their time; the same on every page. */
-  withdrawn?: ProofKeyWithdrawnV1[];
-}
-
-/** How much a reconciliation compares. */
-export type ReconcileMode = "sweep" | "backfill" | "unknown" | (string & {});
-
-/** Why a quota holds no longer. */
-export type RestoredBecause = "window_ended" | "plan_grew" | "unknown" | (string & {});
 
 /** Why a subscription was not resumed. */
 export type ResumeRefusal =
@@ -1194,16 +1141,6 @@ export interface SubscriptionProofKeyPublishedV1 {
   key: ProofKey;
 }
 
-/** A key that proofs are signed with is not to be trusted any more, whatever its `not_after_ms` said. */
-export interface SubscriptionProofKeyWithdrawnV1 {
-  /** The key's name. */
-  kid: string;
-  /** Why, for people. */
-  reason: string;
-  /** When its last proof would have ended, Unix milliseconds; the name may be forgotten then. */
-  until_ms: number;
-}
-
 /** Proofs of a subscription below a version are void from now on. */
 export interface SubscriptionProofRevokedV1 {
   /** Proofs whose `ver` is smaller are refused. */
@@ -1214,76 +1151,6 @@ export interface SubscriptionProofRevokedV1 {
   subscription_id: string;
   /** When the last of them has expired anyway, Unix milliseconds; the record may be dropped then. */
   until_ms: number;
-}
-
-/** Tell what a verifier of proofs must know: the keys, and a page of the revocations in force. Ask for the first page before listening to no events, and go on until there is no `next`. */
-export interface SubscriptionProofSnapshotV1 {
-  /** `next` of the page before; absent for the first. */
-  after?: string | null;
-  /** Revocations a page, 1 to 1,000. */
-  limit: number;
-}
-
-/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
-export type SubscriptionProofSnapshotV1Reply =
-  | {
-    ok: ProofSnapshot;
-  }
-  | {
-    refused: NeverRefused;
-  }
-  | {
-    failed: Failure;
-  };
-
-/** A subscription used up what its plan allows in a window. Told once per limit and window. */
-export interface SubscriptionQuotaExceededV1 {
-  /** What the plan allows in the window. */
-  allowed: number;
-  /** The limit's name in the plan: meter and window, `relay_bytes_month`. */
-  limit: string;
-  /** When the next window begins, Unix milliseconds: refuse until then. */
-  resets_at_ms: number;
-  /** Which subscription. */
-  subscription_id: string;
-  /** What was used when it was noticed. */
-  used: number;
-  /** Begin of the window, Unix milliseconds (UTC minutes, days and months). */
-  window_from_ms: number;
-}
-
-/** A subscription may use again what it had used up. */
-export interface SubscriptionQuotaRestoredV1 {
-  /** The limit's name in the plan. */
-  limit: string;
-  /** Why. */
-  reason: RestoredBecause;
-  /** Which subscription. */
-  subscription_id: string;
-}
-
-/** Our subscriptions were compared with Stripe's. */
-export interface SubscriptionReconciledV1 {
-  /** Subscriptions looked at. */
-  checked: number;
-  /** On one side only, or twice, and for people to decide. */
-  extra: number;
-  /** Repairs that came to nothing; the next run tries again. */
-  failed: number;
-  /** When it ended, Unix milliseconds. */
-  finished_at_ms: number;
-  /** At Stripe, and not known here. */
-  missing: number;
-  /** What was compared. */
-  mode: ReconcileMode;
-  /** How many of these were repaired. */
-  repaired: number;
-  /** Which run. */
-  run_id: string;
-  /** Known here with other content. */
-  stale: number;
-  /** When it began, Unix milliseconds. */
-  started_at_ms: number;
 }
 
 /** Take back a cancellation that has not happened yet, or wake up a paused subscription. Resuming what runs changes nothing. */
@@ -1346,30 +1213,10 @@ export interface SubscriptionTransitionRejectedV1 {
   user_id?: string | null;
 }
 
-/** Tell what a subscription used and may use. */
-export interface SubscriptionUsageV1 {
-  /** Which one. */
-  subscription_id: string;
-}
-
-/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
-export type SubscriptionUsageV1Reply =
-  | {
-    ok: UsageView;
-  }
-  | {
-    refused: GetRefusal;
-  }
-  | {
-    failed: Failure;
-  };
-
 /** Prove to others that a peer may connect under this subscription. */
 export interface SubscriptionVerifyV1 {
   /** For which peer. */
   peer_id: string;
-  /** Thumbprint of the peer's key (RFC 7638, base64url) to bind the proof to (`cnf.jkt`). */
-  peer_key?: string | null;
   /** Which subscription. */
   subscription_id: string;
   /** Who asks. */
@@ -1390,8 +1237,8 @@ export type SubscriptionVerifyV1Reply =
 
 /** A subscription as its owner tells it. */
 export interface SubscriptionView {
-  /** It ends with its paid period. */
-  cancel_at_period_end?: boolean;
+  /** Whether it ends with its paid period; absent from services older than this field. */
+  cancel_at_period_end?: boolean | null;
   /** End of the paid period, Unix milliseconds. */
   current_period_end_ms?: number | null;
   /** Caller's metadata. */
@@ -1410,56 +1257,6 @@ export interface SubscriptionView {
   subscription_id: string;
   /** Who it belongs to. */
   user_id: string;
-}
-
-/** Tunnels of a subscription carried requests. */
-export interface TunnelUsageRecordedV1 {
-  /** How much, of whom, when. */
-  usage: Usage;
-}
-
-/** What one process measured for one subscription in a span of time. Each use stands in exactly one such fact; the event's id keeps a fact that comes twice from counting twice. */
-export interface Usage {
-  /** How much, by meter: `relay_bytes`, `tunnel_requests`, `tunnel_bytes`. 1 to 16 meters of `[a-z0-9_]`, up to 50 characters each; one that no plan limits is counted all the same. */
-  amounts: Record<string, number>;
-  /** Begin of the span, Unix milliseconds. */
-  from_ms: number;
-  /** The process that measured; each counts its own facts of a subscription. */
-  node_id: string;
-  /** Whose use it was. */
-  subscription_id: string;
-  /** Its end, Unix milliseconds; the whole use belongs to the windows that hold it. Report at least once a minute. */
-  to_ms: number;
-}
-
-/** What a subscription used in the windows of now. */
-export interface UsageView {
-  /** What it includes: Stripe's entitlements of the customer where there are any, else the plan's. */
-  features: string[];
-  /** The plan's name. */
-  plan: string;
-  /** Which one. */
-  subscription_id: string;
-  /** Who it belongs to. */
-  user_id: string;
-  /** Every meter in each of its windows, used or limited. */
-  windows: UsageWindow[];
-}
-
-/** One meter in one window. */
-export interface UsageWindow {
-  /** What the plan allows; absent where it sets no limit. */
-  allowed?: number | null;
-  /** Begin of the window, Unix milliseconds. */
-  from_ms: number;
-  /** The meter: `relay_bytes`. */
-  meter: string;
-  /** When the next begins, Unix milliseconds. */
-  resets_at_ms: number;
-  /** What was used. */
-  used: number;
-  /** `minute`, `day` or `month`, UTC. */
-  window: string;
 }
 
 /** Why no proof was issued. */
@@ -1484,8 +1281,6 @@ export type VerifyRefusal =
 export interface VerifySubscription {
   /** The peer that will show the proof. */
   peer_id: string;
-  /** Thumbprint of the peer's public key (RFC 7638: SHA-256 in base64url, 43 characters): the proof is then good only together with that key. */
-  peer_key?: string | null;
 }
 
 /** One broken rule. */
@@ -1650,7 +1445,6 @@ export interface WebhookStripeSubscriptionChangedV1 {
 
 /** Events by kind. */
 export interface Events {
-  "gateway.usage_recorded.v1": GatewayUsageRecordedV1;
   "presence.peer_status_changed.v1": PresencePeerStatusChangedV1;
   "presence.peer_went_offline.v1": PresencePeerWentOfflineV1;
   "presence.peer_went_online.v1": PresencePeerWentOnlineV1;
@@ -1658,15 +1452,10 @@ export interface Events {
   "signaling.session_opened.v1": SignalingSessionOpenedV1;
   "subscription.created.v1": SubscriptionCreatedV1;
   "subscription.proof_key_published.v1": SubscriptionProofKeyPublishedV1;
-  "subscription.proof_key_withdrawn.v1": SubscriptionProofKeyWithdrawnV1;
   "subscription.proof_revoked.v1": SubscriptionProofRevokedV1;
-  "subscription.quota_exceeded.v1": SubscriptionQuotaExceededV1;
-  "subscription.quota_restored.v1": SubscriptionQuotaRestoredV1;
-  "subscription.reconciled.v1": SubscriptionReconciledV1;
   "subscription.status_changed.v1": SubscriptionStatusChangedV1;
   "subscription.status_changed.v2": SubscriptionStatusChangedV2;
   "subscription.transition_rejected.v1": SubscriptionTransitionRejectedV1;
-  "tunnel.usage_recorded.v1": TunnelUsageRecordedV1;
   "webhook.stripe_catalogue_changed.v1": WebhookStripeCatalogueChangedV1;
   "webhook.stripe_checkout_changed.v1": WebhookStripeCheckoutChangedV1;
   "webhook.stripe_customer_changed.v1": WebhookStripeCustomerChangedV1;
@@ -1694,9 +1483,7 @@ export interface Replies {
   "subscription.list.v1": SubscriptionListV1Reply;
   "subscription.list_plans.v1": SubscriptionListPlansV1Reply;
   "subscription.list_proof_keys.v1": SubscriptionListProofKeysV1Reply;
-  "subscription.proof_snapshot.v1": SubscriptionProofSnapshotV1Reply;
   "subscription.resume.v1": SubscriptionResumeV1Reply;
-  "subscription.usage.v1": SubscriptionUsageV1Reply;
   "subscription.verify.v1": SubscriptionVerifyV1Reply;
 }
 
@@ -1719,9 +1506,7 @@ export interface Requests {
   "subscription.list.v1": SubscriptionListV1;
   "subscription.list_plans.v1": SubscriptionListPlansV1;
   "subscription.list_proof_keys.v1": SubscriptionListProofKeysV1;
-  "subscription.proof_snapshot.v1": SubscriptionProofSnapshotV1;
   "subscription.resume.v1": SubscriptionResumeV1;
-  "subscription.usage.v1": SubscriptionUsageV1;
   "subscription.verify.v1": SubscriptionVerifyV1;
 }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::observe::{Observation, Observe};
 use crate::ring::Ring;
 use crate::{BusError, BusErrorKind, Envelope};
 
@@ -78,6 +79,13 @@ pub trait Backend: Send + Sync + 'static {
         group: Option<&str>,
         buffer: usize,
     ) -> Result<Signals, BusError>;
+
+    /// Looks on without taking part: nobody gets less for it, and nothing stays behind.
+    async fn observe(&self, options: Observe) -> Result<Observation, BusError> {
+        let _ = options;
+        let detail = format!("{}: nobody can look on here", self.capabilities().name);
+        Err(BusError::new(BusErrorKind::Unfit, detail))
+    }
 
     /// Whether the broker can be reached right now.
     fn is_connected(&self) -> bool;
@@ -218,6 +226,13 @@ pub struct Signals {
 }
 
 impl Signals {
+    /// Signals that come from elsewhere, at most `buffer` waiting; what feeds them says whether somebody still listens.
+    pub fn fed(buffer: usize) -> (impl Fn(Envelope) -> bool + Send + Sync + 'static, Self) {
+        let ring = Ring::new(buffer, metrics::Counter::noop());
+        let feed = Arc::clone(&ring);
+        (move |envelope| feed.push(envelope), Self { ring })
+    }
+
     /// The next signal; `None` once the bus is closed.
     pub async fn next(&mut self) -> Option<Envelope> {
         self.ring.next().await

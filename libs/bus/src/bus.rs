@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use crate::backend::{Backend, Capabilities, Deliveries, Requests, Signals, Subscribe};
-use crate::{BusError, Envelope};
+use crate::{BusError, Envelope, Observation, Observe};
 
 /// A handle to the bus, whichever backend it runs on. Cheap to clone.
 #[derive(Clone)]
@@ -73,6 +73,14 @@ impl Bus {
         buffer: usize,
     ) -> Result<Signals, BusError> {
         self.backend.listen(kind, address, group, buffer).await
+    }
+
+    /// Looks on: everything of the chosen sorts that travels from now on, taken from nobody, acknowledged by nobody.
+    ///
+    /// # Errors
+    /// When the broker can't be reached, or the backend has no such view.
+    pub async fn observe(&self, options: Observe) -> Result<Observation, BusError> {
+        self.backend.observe(options).await
     }
 
     /// Whether the broker can be reached right now.

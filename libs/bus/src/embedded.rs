@@ -16,6 +16,7 @@ use clock::Clock;
 use futures::future::BoxFuture;
 
 use crate::backend::{Backend, Capabilities, Deliveries, Requests, Signals, Subscribe};
+use crate::observe::{Observation, Observe, Observed, Watchers};
 use crate::{Bus, BusError, BusErrorKind, Envelope};
 
 /// Limits of the embedded bus.
@@ -57,9 +58,11 @@ impl Bus {
     /// A bus inside this process. Leases, delays and limits follow `clock`.
     pub fn embedded(options: EmbeddedOptions, clock: Clock) -> Self {
         let max_payload_bytes = options.max_payload_bytes;
+        let watchers = Arc::<Watchers>::default();
         Self::new(Embedded {
             max_payload_bytes,
-            events: Arc::new(events::Events::new(options, clock.clone())),
+            events: Arc::new(events::Events::new(options, clock.clone(), Arc::clone(&watchers))),
+            watchers,
             requests: requests::Servers::new(clock.clone(), max_payload_bytes),
             signals: signals::Listeners::default(),
             clock,
@@ -71,6 +74,7 @@ struct Embedded {
     events: Arc<events::Events>,
     requests: requests::Servers,
     signals: signals::Listeners,
+    watchers: Arc<Watchers>,
     clock: Clock,
     max_payload_bytes: usize,
 }
@@ -80,6 +84,7 @@ impl Drop for Embedded {
         self.events.close();
         self.requests.close();
         self.signals.close();
+        self.watchers.close();
     }
 }
 
@@ -108,7 +113,15 @@ impl Backend for Embedded {
     }
 
     async fn request(&self, envelope: Envelope, timeout: Duration) -> Result<Bytes, BusError> {
-        self.requests.request(envelope, timeout).await
+        let wants = |options: Observe| options.requests;
+        if !self.watchers.any(wants) {
+            return self.requests.request(envelope, timeout).await;
+        }
+        self.watchers.show(wants, &Observed::Request(Ok(envelope.clone())));
+        let request = Box::new(envelope.clone());
+        let data = self.requests.request(envelope, timeout).await?;
+        self.watchers.show(wants, &Observed::Reply { request, data: data.clone() });
+        Ok(data)
     }
 
     async fn serve(&self, service: &str, kinds: &[&str], max_in_flight: usize) -> Result<Requests, BusError> {
@@ -117,6 +130,11 @@ impl Backend for Embedded {
 
     async fn signal(&self, address: &str, envelope: Envelope) -> Result<(), BusError> {
         check_size(&envelope, self.max_payload_bytes)?;
+        let wants = |options: Observe| options.signals;
+        if self.watchers.any(wants) {
+            let observed = Observed::Signal { address: address.to_owned(), incoming: Ok(envelope.clone()) };
+            self.watchers.show(wants, &observed);
+        }
         self.signals.signal(address, envelope)
     }
 
@@ -128,6 +146,15 @@ impl Backend for Embedded {
         buffer: usize,
     ) -> Result<Signals, BusError> {
         self.signals.listen(kind, address, group, buffer)
+    }
+
+    async fn observe(&self, options: Observe) -> Result<Observation, BusError> {
+        if self.events.is_closed() {
+            return Err(BusError::new(BusErrorKind::Closed, "the bus is closed"));
+        }
+        let (watcher, observation) = Observation::channel(options, options.events);
+        self.watchers.add(watcher);
+        Ok(observation)
     }
 
     fn is_connected(&self) -> bool {
@@ -143,6 +170,7 @@ impl Backend for Embedded {
             tracing::warn!(deadline_ms = deadline.as_millis(), "closing the bus although not everything was settled");
         }
         self.events.close();
+        self.watchers.close();
     }
 }
 

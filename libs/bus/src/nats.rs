@@ -7,6 +7,7 @@
 pub(crate) mod claims;
 mod connect;
 mod consume;
+mod observe;
 mod options;
 mod partition;
 mod publish;
@@ -30,7 +31,7 @@ use tokio_util::task::TaskTracker;
 pub use options::NatsOptions;
 
 use crate::backend::{Backend, Capabilities, Deliveries, Requests, Signals, Subscribe};
-use crate::{Bus, BusError, BusErrorKind, Envelope};
+use crate::{Bus, BusError, BusErrorKind, Envelope, Observation, Observe};
 
 /// What every part of this backend needs.
 pub(crate) struct Link {
@@ -183,6 +184,10 @@ impl Backend for Nats {
         buffer: usize,
     ) -> Result<Signals, BusError> {
         signals::listen(&self.link, kind, address, group, buffer).await
+    }
+
+    async fn observe(&self, options: Observe) -> Result<Observation, BusError> {
+        observe::observe(&self.link, options).await
     }
 
     fn is_connected(&self) -> bool {

@@ -22,7 +22,7 @@ pub use options::SqsOptions;
 
 use crate::backend::{Backend, Capabilities, Deliveries, Requests, Signals, Subscribe};
 use crate::nats::{Link, Nats};
-use crate::{Bus, BusError, BusErrorKind, Envelope};
+use crate::{Bus, BusError, BusErrorKind, Envelope, Observation, Observe};
 
 /// What every part of this backend needs.
 struct Sqs {
@@ -132,6 +132,11 @@ impl Backend for SqsBackend {
         buffer: usize,
     ) -> Result<Signals, BusError> {
         self.nats.listen(kind, address, group, buffer).await
+    }
+
+    /// Requests and signals; what goes to a queue can be read by its service alone.
+    async fn observe(&self, options: Observe) -> Result<Observation, BusError> {
+        self.nats.observe(Observe { events: false, ..options }).await
     }
 
     fn is_connected(&self) -> bool {

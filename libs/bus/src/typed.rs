@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clock::{Clock, Entropy};
-use contracts::{Answer, Contract, EventId, Failure, Request, Signal, TenantId};
+use contracts::{Answer, Class, Contract, EventId, Failure, Request, Signal, TenantId};
 use futures::future::BoxFuture;
 use serde::Serialize;
 use tokio::sync::Semaphore;
@@ -41,7 +41,7 @@ impl Bus {
         let mut envelope = from.envelope(tenant, trail, request)?;
         envelope.expires_at_ms = Some(envelope.time_ms.saturating_add(millis(timeout)));
         let data = self.request(envelope, timeout).await?;
-        serde_json::from_slice(&data)
+        contracts::read(from.service(), Class::Reply, R::KIND, &data)
             .map_err(|error| invalid(format!("{}: the reply is not of its contract", R::KIND)).with_source(error))
     }
 
@@ -73,6 +73,10 @@ impl Sender {
     /// A sender for `service`.
     pub fn new(service: &str, clock: Clock, entropy: Entropy) -> Self {
         Self { source: format!("/synapse/{service}"), clock, entropy }
+    }
+
+    fn service(&self) -> &str {
+        self.source.strip_prefix("/synapse/").unwrap_or(&self.source)
     }
 
     fn envelope<C: Contract>(&self, tenant: &TenantId, trail: &Trail, payload: &C) -> Result<Envelope, BusError> {
@@ -120,17 +124,17 @@ where
     F: Future<Output = Answer<R::Reply, R::Refusal>> + Send + 'static,
 {
     let mut requests = bus.requests(service, &[R::KIND], max_in_flight).await?;
-    let handler = Arc::new(handler);
+    let (handler, service) = (Arc::new(handler), Arc::<str>::from(service));
     Ok(Box::pin(async move {
         let permits = Arc::new(Semaphore::new(max_in_flight));
         let mut running = JoinSet::new();
         while let Some(Some(request)) = stop.run_until_cancelled(requests.next()).await {
             while running.try_join_next().is_some() {}
             let permit = Arc::clone(&permits).acquire_owned().await;
-            let (handler, now_ms) = (Arc::clone(&handler), clock.now_ms());
+            let (handler, service, now_ms) = (Arc::clone(&handler), Arc::clone(&service), clock.now_ms());
             running.spawn(async move {
                 let _permit = permit;
-                let answer = match parse::<R>(&request.incoming, now_ms) {
+                let answer = match parse::<R>(&service, &request.incoming, now_ms) {
                     Ok((asked, body)) => handler(asked, body).await,
                     Err(failure) => Answer::Failed(failure),
                 };
@@ -141,7 +145,7 @@ where
     }))
 }
 
-fn parse<R: Request>(incoming: &Incoming, now_ms: u64) -> Result<(Asked, R), Failure> {
+fn parse<R: Request>(service: &str, incoming: &Incoming, now_ms: u64) -> Result<(Asked, R), Failure> {
     let refuse = |message: String| Failure { retryable: false, message, retry_after_ms: None };
     let envelope = match incoming {
         Ok(envelope) => envelope,
@@ -150,7 +154,7 @@ fn parse<R: Request>(incoming: &Incoming, now_ms: u64) -> Result<(Asked, R), Fai
     if envelope.expires_at_ms.is_some_and(|deadline| deadline <= now_ms) {
         return Err(refuse(format!("{}: the deadline passed before the request was read", R::KIND)));
     }
-    let body = serde_json::from_slice(&envelope.data)
+    let body = contracts::read(service, Class::Request, R::KIND, &envelope.data)
         .map_err(|error| refuse(format!("{}: the body breaks its contract: {error}", R::KIND)))?;
     let asked =
         Asked { tenant: envelope.tenant.clone(), trail: envelope.follow(), deadline_ms: envelope.expires_at_ms };

@@ -1,12 +1,15 @@
 use std::collections::{HashMap, VecDeque};
+use std::fmt::Debug;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bus::{BusError, Delivery, Envelope, Subscribe};
+use contracts::Class;
 use futures::FutureExt;
 use futures::future::join_all;
+use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +24,16 @@ pub trait Consumer: Send + Sync + 'static {
     /// record. It may run again on fresh state when the unit's writes conflict, and may be cut off when its time is
     /// over.
     async fn handle(&self, event: &Envelope, unit: &mut Unit) -> Result<(), Failure>;
+}
+
+/// Reads an event's payload as `service` sees it: with the whole type of the contract, or with a view of the service's own
+/// that names only the fields it uses.
+///
+/// # Errors
+/// [`Failure::Poison`] when the payload is not of type `T`.
+pub fn read<T: DeserializeOwned + Debug>(service: &str, event: &Envelope) -> Result<T, Failure> {
+    contracts::read(service, Class::Event, &event.kind, &event.data)
+        .map_err(|error| Failure::Poison(format!("{}: {error}", event.kind)))
 }
 
 /// Consumes events until stopped or the bus closes: keys in parallel, the events of one key of one source in order.

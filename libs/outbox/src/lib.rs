@@ -25,7 +25,7 @@ mod stored;
 mod unit;
 mod worker;
 
-pub use consume::{Consumer, consume};
+pub use consume::{Consumer, consume, read};
 pub use dead::{DeadLetters, Letters, Redrive, RedriveKey, Selection};
 pub use letter::{DeadLetter, Reason};
 pub use options::{ConsumeOptions, Options, Publishing, RetryBudget, Step};

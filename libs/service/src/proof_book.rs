@@ -17,7 +17,7 @@ use contracts::requests::billing::ProofSnapshotV1;
 use contracts::requests::subscription::ListProofKeysV1;
 use contracts::signals::EVERYBODY;
 use contracts::signals::gateway::EntitlementLostV1;
-use contracts::{Answer, Contract, PeerId, SubscriptionId, TenantId};
+use contracts::{Answer, Class, Contract, PeerId, SubscriptionId, TenantId};
 use outbox::{Effects, Failure, Order, RetryPolicy, Subscription, Unit};
 use store::{Condition, Item, Key, Query};
 use tokio::sync::Mutex;
@@ -85,7 +85,8 @@ impl ProofBook {
         let (listener, stop) = (Arc::clone(&book), platform.lifecycle.token());
         platform.lifecycle.spawn("proofs.listen", async move {
             while let Some(Some(envelope)) = stop.run_until_cancelled(told.next()).await {
-                if let Ok(lost) = serde_json::from_slice::<EntitlementLostV1>(&envelope.data) {
+                let (reader, kind) = (listener.platform.service, EntitlementLostV1::KIND);
+                if let Ok(lost) = contracts::read(reader, Class::Signal, kind, &envelope.data) {
                     listener.verifier.revoke(&revocation(lost), listener.platform.clock.now_ms());
                 }
             }
@@ -150,11 +151,13 @@ impl ProofBook {
     /// # Errors
     /// A poisonous payload, or a key that can't be used.
     pub async fn learn(&self, event: &Envelope, unit: &mut Unit) -> Result<Option<SubscriptionEvent>, Failure> {
-        if PROOF_SUBSCRIPTIONS.iter().all(|known| known.kind != event.kind) {
-            return Ok(None);
-        }
-        let Some(decoded) = SubscriptionEvent::decode(&event.kind, &event.data) else { return Ok(None) };
-        let decoded = decoded.map_err(|error| Failure::Poison(format!("{}: {error}", event.kind)))?;
+        let service = self.platform.service;
+        let decoded: SubscriptionEvent = match event.kind.as_str() {
+            ProofKeyPublishedV1::KIND => outbox::read::<ProofKeyPublishedV1>(service, event)?.into(),
+            ProofKeyWithdrawnV1::KIND => outbox::read::<ProofKeyWithdrawnV1>(service, event)?.into(),
+            ProofRevokedV1::KIND => outbox::read::<ProofRevokedV1>(service, event)?.into(),
+            _ => return Ok(None),
+        };
         let now_ms = self.platform.clock.now_ms();
         match &decoded {
             SubscriptionEvent::ProofKeyPublished(published) => {

@@ -3,6 +3,8 @@
 //! Nothing here leaks a process: a guard kills its child by pid when dropped, and the kernel kills it when the test
 //! binary dies any other way. A missing server is a panic with the command that fetches it, never a skipped test.
 
+#[cfg(feature = "contract")]
+pub mod contract;
 mod port;
 mod process;
 mod proxy;

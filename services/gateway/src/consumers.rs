@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bus::Envelope;
-use contracts::Contract;
-use contracts::events::subscription::{StatusChangedV2, SubscriptionEvent};
+use contracts::events::subscription::{Status, StatusChangedV2, SubscriptionEvent};
+use contracts::{Contract, SubscriptionId};
 use outbox::{Consumer, Effects, Failure, Order, RetryPolicy, Subscription, Unit};
+use serde::Deserialize;
 use service::PROOF_SUBSCRIPTIONS;
 
-use crate::Gateway;
+use crate::{Gateway, NAME};
 
 /// What the gateway reads, and how it deals with trouble.
 pub const SUBSCRIPTIONS: &[Subscription] = &[
@@ -23,6 +24,14 @@ pub const SUBSCRIPTIONS: &[Subscription] = &[
         effects: Effects::Local,
     },
 ];
+
+/// What the gateway tells of [`StatusChangedV2`] in its log.
+#[derive(Debug, Deserialize)]
+struct Changed {
+    subscription_id: SubscriptionId,
+    current: Status,
+    entitled: bool,
+}
 
 pub(crate) struct Events(pub(crate) Arc<Gateway>);
 
@@ -44,19 +53,11 @@ impl Consumer for Events {
             Some(_) => return Ok(()),
             None => {}
         }
-        match SubscriptionEvent::decode(&event.kind, &event.data) {
-            Some(Ok(fact)) => {
-                if let SubscriptionEvent::StatusChangedV2(changed) = fact.latest() {
-                    metrics::counter!("synapse_gateway_subscription_status_changes_total").increment(1);
-                    tracing::info!(
-                        subscription_id = %changed.subscription_id, status = ?changed.current,
-                        entitled = changed.entitled, "a subscription changed"
-                    );
-                }
-                Ok(())
-            }
-            Some(Err(error)) => Err(Failure::Poison(format!("{}: {error}", event.kind))),
-            None => Ok(()),
+        if event.kind == StatusChangedV2::KIND {
+            let Changed { subscription_id, current, entitled } = outbox::read(NAME, event)?;
+            metrics::counter!("synapse_gateway_subscription_status_changes_total").increment(1);
+            tracing::info!(%subscription_id, status = ?current, entitled, "a subscription changed");
         }
+        Ok(())
     }
 }

@@ -12,13 +12,13 @@ use contracts::signals::EVERYBODY;
 use contracts::signals::gateway::{BroadcastV1, CallV1, EntitlementLostV1, ReplyV1};
 use contracts::signals::presence::{ChangedV1, HeartbeatPeer, HeartbeatV1};
 use contracts::signals::signaling::DeliverV1;
-use contracts::{Contract, TenantId};
+use contracts::{Class, Contract, TenantId};
 use serde::de::DeserializeOwned;
 
 use crate::journal::Push;
 use crate::registry::{Entry, Target};
 use crate::socket::{ENTITLEMENT_LOST, PROOF_REFUSED, SILENT, TAKEN_OVER};
-use crate::{Gateway, messages, nodes};
+use crate::{Gateway, NAME, messages, nodes};
 
 /// Signals that wait in this process; beyond that the oldest are dropped and counted.
 const SIGNAL_BUFFER: usize = 10_000;
@@ -107,7 +107,7 @@ async fn listen<S: Contract + DeserializeOwned>(
                 }
             };
             let Some(envelope) = envelope else { return };
-            match serde_json::from_slice(&envelope.data) {
+            match contracts::read(NAME, Class::Signal, S::KIND, &envelope.data) {
                 Ok(signal) => deliver(&gateway, &envelope, signal),
                 Err(error) => tracing::warn!(kind = S::KIND, %error, "a signal breaks its contract"),
             }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use contracts::Contract;
 use contracts::signals::EVERYBODY;
 use contracts::signals::presence::HeartbeatV1;
+use contracts::{Class, Contract};
 
 use crate::commands::{connect, disconnect, heartbeat, queries, set_status};
 use crate::{NAME, Presence};
@@ -30,7 +30,7 @@ pub(crate) async fn heartbeats(presence: &Arc<Presence>) -> anyhow::Result<()> {
     let (p, stop) = (Arc::clone(presence), presence.platform.lifecycle.token());
     presence.platform.lifecycle.spawn("presence.heartbeats", async move {
         while let Some(Some(envelope)) = stop.run_until_cancelled(beats.next()).await {
-            match serde_json::from_slice(&envelope.data) {
+            match contracts::read(NAME, Class::Signal, HeartbeatV1::KIND, &envelope.data) {
                 Ok(beat) => heartbeat::heartbeat(&p, &envelope.tenant, &envelope.trail, beat).await,
                 Err(error) => tracing::warn!(%error, source = envelope.source, "a heartbeat breaks its contract"),
             }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bus::Envelope;
-use contracts::Contract;
-use contracts::events::presence::{PeerWentOfflineV1, PresenceEvent};
+use contracts::events::presence::PeerWentOfflineV1;
+use contracts::{Contract, PeerId};
 use outbox::{Consumer, Effects, Failure, Order, RetryPolicy, Subscription, Unit};
+use serde::Deserialize;
 use service::PROOF_SUBSCRIPTIONS;
 
-use crate::Signaling;
 use crate::commands::end;
+use crate::{NAME, Signaling};
 
 /// What signaling reads, and how it deals with trouble.
 pub const SUBSCRIPTIONS: &[Subscription] = &[
@@ -25,6 +26,12 @@ pub const SUBSCRIPTIONS: &[Subscription] = &[
     },
 ];
 
+/// What signaling needs of [`PeerWentOfflineV1`]: whatever connection ended and why, its sessions end.
+#[derive(Debug, Deserialize)]
+struct LostPeer {
+    peer_id: PeerId,
+}
+
 pub(crate) struct Events(pub(crate) Arc<Signaling>);
 
 #[async_trait]
@@ -33,12 +40,10 @@ impl Consumer for Events {
         if self.0.proofs.learn(event, unit).await?.is_some() {
             return Ok(());
         }
-        match PresenceEvent::decode(&event.kind, &event.data) {
-            Some(Ok(PresenceEvent::WentOffline(fact))) => {
-                Ok(end::end_of_peer(&self.0, event, &fact.peer_id, unit).await?)
-            }
-            Some(Err(error)) => Err(Failure::Poison(format!("{}: {error}", event.kind))),
-            _ => Ok(()),
+        if event.kind == PeerWentOfflineV1::KIND {
+            let lost: LostPeer = outbox::read(NAME, event)?;
+            end::end_of_peer(&self.0, event, &lost.peer_id, unit).await?;
         }
+        Ok(())
     }
 }

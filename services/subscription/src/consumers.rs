@@ -4,19 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bus::{Envelope, Trail};
-use contracts::events::gateway::{self, GatewayEvent};
-use contracts::events::tunnel::{self, TunnelEvent};
+use bus::Envelope;
 use contracts::events::webhook::{
     StripeCatalogueChangedV1, StripeCheckoutChangedV1, StripeCustomerChangedV1, StripeEntitlementsChangedV1,
-    StripeSubscriptionChangedV1, WebhookEvent,
+    StripeSubscriptionChangedV1,
 };
-use contracts::{Contract, TenantId};
+use contracts::events::{gateway, tunnel};
+use contracts::{Contract, SubscriptionId};
 use outbox::{Consumer, Effects, Failure, Order, RetryPolicy, Subscription, Unit};
+use serde::Deserialize;
 
 use crate::commands::refresh::{self, Hint};
 use crate::commands::{customer, plans};
-use crate::{Subscriptions, features, usage};
+use crate::{NAME, Subscriptions, features, usage};
 
 /// What the subscription service reads, and how it deals with trouble.
 pub const SUBSCRIPTIONS: &[Subscription] = &[
@@ -51,60 +51,70 @@ const fn hint(kind: &'static str) -> Subscription {
     }
 }
 
+/// What is needed of [`StripeSubscriptionChangedV1`]: everything else is read from Stripe itself.
+#[derive(Debug, Deserialize)]
+struct SubscriptionHint {
+    subscription_id: SubscriptionId,
+    stripe_subscription_id: String,
+    /// For the log.
+    stripe_event_id: String,
+    #[serde(default)]
+    hinted_status: Option<String>,
+}
+
+/// The same of [`StripeCheckoutChangedV1`].
+#[derive(Debug, Deserialize)]
+struct CheckoutHint {
+    subscription_id: SubscriptionId,
+    #[serde(default)]
+    stripe_subscription_id: Option<String>,
+    stripe_event_id: String,
+}
+
 pub(crate) struct Events(pub(crate) Arc<Subscriptions>);
 
 #[async_trait]
 impl Consumer for Events {
     async fn handle(&self, event: &Envelope, unit: &mut Unit) -> Result<(), Failure> {
-        let poison = |error: serde_json::Error| Failure::Poison(format!("{}: {error}", event.kind));
-        let (service, tenant, trail) = (&self.0, &event.tenant, event.follow());
-        if let Some(fact) = WebhookEvent::decode(&event.kind, &event.data) {
-            return announced(service, tenant, fact.map_err(poison)?, &trail, unit).await;
+        let (tenant, trail) = (&event.tenant, event.follow());
+        match event.kind.as_str() {
+            StripeSubscriptionChangedV1::KIND => {
+                let changed: SubscriptionHint = outbox::read(NAME, event)?;
+                let hint = Hint {
+                    subscription_id: &changed.subscription_id,
+                    stripe_subscription_id: &changed.stripe_subscription_id,
+                    stripe_event_id: &changed.stripe_event_id,
+                    status: changed.hinted_status.as_deref(),
+                };
+                refresh::on_hint(&self.0, tenant, hint, &trail, unit).await
+            }
+            StripeCheckoutChangedV1::KIND => {
+                let changed: CheckoutHint = outbox::read(NAME, event)?;
+                // Until the customer has paid there is nothing to look at.
+                let Some(stripe_subscription_id) = &changed.stripe_subscription_id else { return Ok(()) };
+                let hint = Hint {
+                    subscription_id: &changed.subscription_id,
+                    stripe_subscription_id,
+                    stripe_event_id: &changed.stripe_event_id,
+                    status: None,
+                };
+                refresh::on_hint(&self.0, tenant, hint, &trail, unit).await
+            }
+            StripeCustomerChangedV1::KIND => customer::on_hint(&self.0, &outbox::read(NAME, event)?).await,
+            StripeCatalogueChangedV1::KIND => plans::on_hint(&self.0, &outbox::read(NAME, event)?).await,
+            StripeEntitlementsChangedV1::KIND => {
+                features::on_hint(&self.0, tenant, &outbox::read(NAME, event)?, unit).await
+            }
+            gateway::UsageRecordedV1::KIND => {
+                let used: gateway::UsageRecordedV1 = outbox::read(NAME, event)?;
+                usage::record(&self.0, tenant, &used.usage, &trail, unit).await
+            }
+            tunnel::UsageRecordedV1::KIND => {
+                let used: tunnel::UsageRecordedV1 = outbox::read(NAME, event)?;
+                usage::record(&self.0, tenant, &used.usage, &trail, unit).await
+            }
+            // Not subscribed to: an invoice's event comes as a subscription's too.
+            _ => Ok(()),
         }
-        if let Some(fact) = GatewayEvent::decode(&event.kind, &event.data) {
-            let GatewayEvent::UsageRecorded(used) = fact.map_err(poison)?;
-            return usage::record(service, tenant, &used.usage, &trail, unit).await;
-        }
-        if let Some(fact) = TunnelEvent::decode(&event.kind, &event.data) {
-            let TunnelEvent::UsageRecorded(used) = fact.map_err(poison)?;
-            return usage::record(service, tenant, &used.usage, &trail, unit).await;
-        }
-        Ok(())
-    }
-}
-
-async fn announced(
-    service: &Subscriptions,
-    tenant: &TenantId,
-    fact: WebhookEvent,
-    trail: &Trail,
-    unit: &mut Unit,
-) -> Result<(), Failure> {
-    match fact {
-        WebhookEvent::StripeSubscriptionChanged(changed) => {
-            let hint = Hint {
-                subscription_id: &changed.subscription_id,
-                stripe_subscription_id: &changed.stripe_subscription_id,
-                stripe_event_id: &changed.stripe_event_id,
-                status: changed.hinted_status.as_deref(),
-            };
-            refresh::on_hint(service, tenant, hint, trail, unit).await
-        }
-        WebhookEvent::StripeCheckoutChanged(changed) => {
-            // Until the customer has paid there is nothing to look at.
-            let Some(stripe_subscription_id) = &changed.stripe_subscription_id else { return Ok(()) };
-            let hint = Hint {
-                subscription_id: &changed.subscription_id,
-                stripe_subscription_id,
-                stripe_event_id: &changed.event.stripe_event_id,
-                status: None,
-            };
-            refresh::on_hint(service, tenant, hint, trail, unit).await
-        }
-        WebhookEvent::StripeCustomerChanged(changed) => customer::on_hint(service, &changed).await,
-        WebhookEvent::StripeCatalogueChanged(changed) => plans::on_hint(service, &changed).await,
-        WebhookEvent::StripeEntitlementsChanged(changed) => features::on_hint(service, tenant, &changed, unit).await,
-        // Not subscribed to: an invoice's event comes as a subscription's too.
-        WebhookEvent::StripeInvoiceChanged(_) => Ok(()),
     }
 }

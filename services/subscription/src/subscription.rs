@@ -208,7 +208,7 @@ impl Subscription {
             status: self.status.kind(),
             stripe_subscription_id: self.stripe_subscription_id.clone(),
             current_period_end_ms: self.current_period_end_ms,
-            cancel_at_period_end: self.cancel_at_period_end,
+            cancel_at_period_end: Some(self.cancel_at_period_end),
             metadata: self.metadata.clone(),
             payment: None,
         }

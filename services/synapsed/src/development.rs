@@ -11,6 +11,7 @@ use auth::{Grant, Role, TokenMinter};
 use clock::{Clock, Entropy};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use service::config::process_env;
 use stripe_emulator::{DeliveryPlan, Mode, Options, Order, SeedPrice, StripeEmulator};
 
 use crate::fleet::Overrides;
@@ -19,6 +20,10 @@ use crate::fleet::Overrides;
 pub const STRIPE_KEY: &str = "sk_test_synapse";
 /// The price that the default plan is billed by.
 pub const PRICE: &str = "price_team_monthly";
+
+const RETURN_URLS_VARIABLE: &str = "SYNAPSE_SUBSCRIPTION__RETURN_URLS";
+/// Where the emulator's pages may send a browser: an application on its usual port, or this very system.
+const RETURN_URLS: &str = "http://localhost:3000,http://127.0.0.1:8080";
 
 const TOKEN_TTL_MS: u64 = 24 * 60 * 60 * 1_000;
 
@@ -81,9 +86,13 @@ impl Secrets {
             ("SYNAPSE_WEBHOOK__SECRETS", self.webhook_secret.as_str()),
             ("SYNAPSE_SUBSCRIPTION__STRIPE__BASE_URL", stripe),
             ("SYNAPSE_SUBSCRIPTION__STRIPE__SECRET_KEY", STRIPE_KEY),
+            (RETURN_URLS_VARIABLE, RETURN_URLS),
         ]
+        .into_iter()
+        // The secrets must be these; where pages lead is the developer's choice.
+        .filter(|(name, _)| *name != RETURN_URLS_VARIABLE || process_env().all(|(set, _)| set != *name))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into()
+        .collect()
     }
 
     /// Tells the emulator where to send its webhooks.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Context;
+use bus::Bus;
 use clock::{Clock, Entropy};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -108,6 +109,11 @@ impl Fleet {
         let admin = host.serve_admin().await?;
         host.health.started();
         Ok(Self { public, admin, host })
+    }
+
+    /// The bus that all of them are on: who wants to see what they say needs it.
+    pub fn bus(&self) -> Bus {
+        self.host.bus.clone()
     }
 
     /// Ends everything in order; see [`Host::drain`].

@@ -13,6 +13,8 @@ const MAY_DEPEND: &[(&str, &[&[&str]])] = &[
     ("clock", &[]),
     ("contracts", &[]),
     ("carrier", &[&["clock"]]),
+    // Only its tests, which generate instances of every contract.
+    ("contract-gate", &[&["contracts"]]),
     ("bus", &[BASE]),
     ("store", &[BASE]),
     ("auth", &[BASE]),
@@ -28,10 +30,12 @@ const MAY_DEPEND: &[(&str, &[&[&str]])] = &[
     ("synapsed", &[BASE, BACKENDS, KIT, SERVICES, CLIENTS, &["stripe-emulator"]]),
     ("peer", &[BASE]),
     ("agent", &[BASE, &["carrier"]]),
-    ("synapse", &[BASE, &["agent", "peer"]]),
+    // `synapse contract` listens to the bus itself and compares contract sets (ADR 0030).
+    ("synapse", &[BASE, &["agent", "bus", "contract-gate", "peer"]]),
     ("stripe-emulator", &[&["clock"]]),
-    ("testkit", &[BASE]),
-    ("xtask", &[BASE, &["testkit"]]),
+    // Behind its feature `contract`, for suites that drive a service over its bus.
+    ("testkit", &[BASE, &["bus"]]),
+    ("xtask", &[BASE, &["contract-gate", "testkit"]]),
     ("benches", &[BASE, BACKENDS, KIT, SERVICES, &["testkit", "stripe-emulator", "synapse", "synapsed"]]),
 ];
 

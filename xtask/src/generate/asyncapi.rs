@@ -26,7 +26,7 @@ pub(super) fn document(entries: &[Entry]) -> Result<Value> {
         "info": {
             "title": "Synapse-D",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Every event, request and signal between the services. Generated; see docs/contracts.md.",
+            "description": "Every event, request and signal between the services. Generated; see docs/contracts.",
             "license": {"name": "MIT OR Apache-2.0"},
         },
         "defaultContentType": "application/json",

@@ -8,9 +8,10 @@ use jiff::civil::Date;
 use serde_json::{Map, Value, json};
 
 use super::history::{History, Record};
+use super::readers::Readers;
 use super::{GOLDEN, file, name, pretty};
 use crate::bless::Generated;
-use crate::gate::{Subject, crosscheck, judge};
+use contract_gate::{Subject, crosscheck, judge};
 
 /// Instances that the cross-check reads in each direction, per revision.
 const INSTANCES: u64 = 64;
@@ -20,7 +21,7 @@ const INSTANCES: u64 = 64;
 /// # Errors
 /// A breaking change, a kind removed too early, or a verdict that real parsers contradict: all of them at once, each
 /// with its kind, JSON path, rule and what to do.
-pub(super) fn goldens(entries: &[Entry], history: &History, today: Date) -> Result<Vec<Generated>> {
+pub(super) fn goldens(entries: &[Entry], history: &History, readers: &Readers, today: Date) -> Result<Vec<Generated>> {
     let mut files = Vec::new();
     let mut refusals = Vec::new();
     let mut names = BTreeSet::new();
@@ -28,13 +29,13 @@ pub(super) fn goldens(entries: &[Entry], history: &History, today: Date) -> Resu
     for entry in entries {
         let name = name(entry);
         ensure!(names.insert(name.clone()), "{name}: two types have this kind; rename one");
-        match kind(entry, &name, history.get(&name).unwrap_or(&empty)) {
+        match kind(entry, &name, history.get(&name).unwrap_or(&empty), readers) {
             Ok(made) => files.extend(made),
             Err(refusal) => refusals.push(format!("{refusal:#}")),
         }
     }
     for (name, record) in history.iter().filter(|(name, _)| !names.contains(*name)) {
-        match removed(name, record, today) {
+        match removed(name, record, readers, today) {
             Ok(made) => files.extend(made),
             Err(refusal) => refusals.push(format!("{refusal:#}")),
         }
@@ -45,10 +46,10 @@ pub(super) fn goldens(entries: &[Entry], history: &History, today: Date) -> Resu
     Ok(files)
 }
 
-fn kind(entry: &Entry, name: &str, record: &Record) -> Result<Vec<Generated>> {
+fn kind(entry: &Entry, name: &str, record: &Record, readers: &Readers) -> Result<Vec<Generated>> {
     ensure!(record.retired.is_none(), "{name}: this kind was retired and its name is not used again; {}", beside(name));
     let schema = plain(&(entry.schema)().to_value());
-    refuse_breaks(entry, name, &schema, record)?;
+    refuse_breaks(entry, name, &schema, record, readers)?;
     let same = record.schemas.last() == Some(&schema);
     let revision = u32::try_from(record.schemas.len()).context("more revisions than fit u32")? + u32::from(!same);
     let mut files = vec![golden(name, &format!("schema.{revision}.json"), &schema)];
@@ -57,15 +58,21 @@ fn kind(entry: &Entry, name: &str, record: &Record) -> Result<Vec<Generated>> {
     Ok(files)
 }
 
-fn refuse_breaks(entry: &Entry, name: &str, schema: &Value, record: &Record) -> Result<()> {
+fn refuse_breaks(entry: &Entry, name: &str, schema: &Value, record: &Record, readers: &Readers) -> Result<()> {
     let today = Subject { schema, reparse: Some(&entry.reparse) };
     let own = Subject { schema, reparse: None };
     crosscheck(&own, &today, INSTANCES)
         .map_err(|error| anyhow::anyhow!("{name}: the schema does not describe the type: {error}"))?;
     for (revision, old) in (1..).zip(&record.schemas) {
-        let violations = judge(old, schema);
-        if !violations.is_empty() {
-            let lines: Vec<String> = violations.iter().map(|one| format!("  {one}")).collect();
+        let lines: Vec<String> = judge(old, schema)
+            .iter()
+            .filter_map(|one| match readers.hurt(name, one) {
+                None => Some(format!("  {one}")),
+                Some(hurt) if hurt.is_empty() => None,
+                Some(hurt) => Some(format!("  {one}\n    {}", hurt.join("\n    "))),
+            })
+            .collect();
+        if !lines.is_empty() {
             bail!(
                 "{name}: the change breaks revision {revision} ({GOLDEN}/{name}/schema.{revision}.json):\n{}\n  Or {}",
                 lines.join("\n"),
@@ -83,7 +90,7 @@ fn beside(name: &str) -> String {
     let kind = name.strip_suffix(".reply").unwrap_or(name);
     match split_kind(kind) {
         Ok((owner, word, major)) => format!(
-            "make `{owner}.{word}.v{}` beside it and announce the end of `{kind}` (docs/contracts.md, \"Change\")",
+            "make `{owner}.{word}.v{}` beside it and announce the end of `{kind}` (docs/contracts/change.md)",
             major + 1
         ),
         Err(error) => error.to_string(),
@@ -130,20 +137,32 @@ fn deprecation(entry: &Entry, name: &str, record: &Record) -> Result<Option<Gene
 }
 
 // The kind is no longer in the catalogue. Its goldens stay, with a marker that takes its name out of use.
-fn removed(name: &str, record: &Record, today: Date) -> Result<Vec<Generated>> {
+fn removed(name: &str, record: &Record, readers: &Readers, today: Date) -> Result<Vec<Generated>> {
     if let Some(retired) = &record.retired {
         return Ok(vec![golden(name, "retired.json", retired)]);
     }
     let Some(announced) = &record.deprecation else {
         bail!(
             "{name}: the kind was removed and its end was never announced: restore it and set DEPRECATION with a \
-             sunset at least 90 days ahead (docs/contracts.md, \"Retire\")"
+             sunset at least 90 days ahead (docs/contracts/retire.md)"
         );
     };
     let sunset = announced["sunset"].as_str().unwrap_or_default();
     ensure!(
         today > date(sunset)?,
         "{name}: the kind was removed before its announced end: restore it until {sunset} (today is {today})"
+    );
+    let reading: Vec<&str> = readers.of_message(name).into_keys().collect();
+    ensure!(
+        reading.is_empty(),
+        "{name}: the kind was removed and is still read by {}: restore it until they have moved on and a release \
+         without them is out",
+        reading.join(", ")
+    );
+    ensure!(
+        readers.unknown().is_empty(),
+        "{name}: the kind was removed and nobody knows what {} reads; `cargo xtask bless` records it",
+        readers.unknown().join(", ")
     );
     let retired = json!({"sunset": sunset, "successor": announced["successor"]});
     Ok(vec![golden(name, "retired.json", &retired)])

@@ -1,3 +1,6 @@
+use std::collections::BTreeMap;
+
+use contracts::reads::{Field, Reads};
 use contracts::{Class, Deprecation};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -59,17 +62,32 @@ fn entry<T: Serialize + DeserializeOwned + JsonSchema>() -> Entry {
     }
 }
 
+// Somebody who reads everything of `house.sold.v1`.
+fn everybody() -> Readers {
+    reader(&["title", "note"])
+}
+
+fn reader(paths: &[&str]) -> Readers {
+    let fields = paths.iter().map(|path| ((*path).to_owned(), Field { required: true, ..Field::default() })).collect();
+    let reads = BTreeMap::from([("house.sold.v1".to_owned(), fields)]);
+    Readers::from_list(vec![("agency".into(), Reads { service: "agency".into(), reads })])
+}
+
 fn day(text: &str) -> Date {
     text.parse().unwrap()
 }
 
 fn bless(entries: &[Entry], history: &History) -> Result<Vec<String>> {
-    let files = goldens(entries, history, day("2026-11-20"))?;
+    let files = goldens(entries, history, &everybody(), day("2026-11-20"))?;
     Ok(files.iter().map(|file| file.path.file_name().unwrap().to_string_lossy().into_owned()).collect())
 }
 
-// What the history is after these files were committed on top of it.
 fn committed(entries: &[Entry], history: &History) -> History {
+    committed_by(entries, history, &everybody())
+}
+
+// What the history is after these files were committed on top of it.
+fn committed_by(entries: &[Entry], history: &History, readers: &Readers) -> History {
     let root = tempfile::tempdir().unwrap();
     let write = |path: &std::path::Path, text: &str| {
         let path = root.path().join(path);
@@ -84,7 +102,7 @@ fn committed(entries: &[Entry], history: &History) -> History {
             write(format!("{GOLDEN}/{name}/sample.{revision}.{number}.json").as_ref(), &pretty(sample));
         }
     }
-    for file in goldens(entries, history, day("2026-11-20")).unwrap() {
+    for file in goldens(entries, history, readers, day("2026-11-20")).unwrap() {
         write(&file.path, &file.text);
     }
     super::super::history::read(&root.path().join(GOLDEN)).unwrap()
@@ -155,13 +173,13 @@ fn a_kind_leaves_after_its_announced_end_and_never_returns() {
     let ending = Deprecation { since: "2026-11-20", sunset: "2027-02-18", successor: "house.sold.v2" };
     let history = committed(&[Entry { deprecation: Some(ending), ..entry::<First>() }], &History::new());
 
-    let early = goldens(&[], &history, day("2027-02-18")).unwrap_err().to_string();
+    let early = goldens(&[], &history, &Readers::default(), day("2027-02-18")).unwrap_err().to_string();
     assert!(early.contains("restore it until 2027-02-18"), "{early}");
-    let left = goldens(&[], &history, day("2027-02-19")).unwrap();
+    let left = goldens(&[], &history, &Readers::default(), day("2027-02-19")).unwrap();
     assert!(left[0].path.ends_with("house.sold.v1/retired.json") && left[0].text.contains("house.sold.v2"));
 
     let never_announced = committed(&[entry::<First>()], &History::new());
-    let error = goldens(&[], &never_announced, day("2099-01-01")).unwrap_err().to_string();
+    let error = goldens(&[], &never_announced, &Readers::default(), day("2099-01-01")).unwrap_err().to_string();
     assert!(error.contains("its end was never announced"), "{error}");
 
     let mut retired = history.clone();
@@ -191,4 +209,48 @@ fn a_gap_in_the_history_is_named() {
     std::fs::write(folder.join("schema.2.json"), "{}").unwrap();
     let error = format!("{:#}", super::super::history::read(root.path()).unwrap_err());
     assert!(error.contains("`house.sold.v1`") && error.contains("schema.1.json is missing"), "{error}");
+}
+
+#[test]
+fn a_field_goes_when_nobody_reads_it_and_stays_while_somebody_does() {
+    let first = committed(&[entry::<First>()], &History::new());
+    let grown = committed(&[entry::<Grown>()], &first);
+    let today = day("2026-11-20");
+    // The optional `note`, back to the first form.
+    let error = goldens(&[entry::<First>()], &grown, &reader(&["note"]), today).unwrap_err().to_string();
+    assert!(error.contains("$.note: [field-removed]") && error.contains("agency reads `note`"), "{error}");
+    assert!(goldens(&[entry::<First>()], &grown, &reader(&["title"]), today).is_ok());
+    // The required `title`.
+    let error = goldens(&[entry::<Untitled>()], &grown, &reader(&["title"]), today).unwrap_err().to_string();
+    assert!(error.contains("$.title: [required-removed]") && error.contains("agency reads `title`"), "{error}");
+    let left = goldens(&[entry::<Untitled>()], &grown, &reader(&["note"]), today).unwrap();
+    assert!(left.iter().any(|file| file.path.ends_with("schema.3.json")), "{left:?}");
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Untitled {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+#[test]
+fn a_retyped_field_is_refused_even_unread_because_goldens_parse_for_ever() {
+    let first = committed(&[entry::<First>()], &History::new());
+    let error = goldens(&[entry::<Retyped>()], &first, &reader(&[]), day("2026-11-20")).unwrap_err().to_string();
+    assert!(error.contains("$.title: [retyped]") && !error.contains("agency"), "{error}");
+    // Nor can its name come back with another type once it is gone.
+    let gone = committed_by(&[entry::<Untitled>()], &first, &reader(&[]));
+    assert_eq!(gone["house.sold.v1"].schemas.len(), 2);
+    let error = goldens(&[entry::<Retyped>()], &gone, &reader(&[]), day("2026-11-20")).unwrap_err().to_string();
+    assert!(error.contains("breaks revision 1") && error.contains("$.title: [retyped]"), "{error}");
+}
+
+#[test]
+fn a_kind_stays_while_somebody_reads_it() {
+    let ending = Deprecation { since: "2026-11-20", sunset: "2027-02-18", successor: "house.sold.v2" };
+    let history = committed(&[Entry { deprecation: Some(ending), ..entry::<First>() }], &History::new());
+    let after = day("2027-02-19");
+    let error = goldens(&[], &history, &reader(&["title"]), after).unwrap_err().to_string();
+    assert!(error.contains("still read by agency"), "{error}");
+    assert!(goldens(&[], &history, &Readers::default(), after).is_ok());
 }

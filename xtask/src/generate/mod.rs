@@ -4,19 +4,24 @@
 //! functions here read what it needs from the tree and are what `bless` registers.
 
 mod asyncapi;
+mod facts;
 mod golden;
 mod history;
 mod page;
 mod prose;
+mod readers;
 mod topology;
 mod typescript;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use contracts::{Class, Entry};
 
+pub(crate) use self::readers::{Readers, reads_files};
 use crate::bless::Generated;
+use crate::contract::releases;
 
 /// Where goldens live, relative to the workspace root.
 const GOLDEN: &str = "tests/contract/golden";
@@ -24,7 +29,17 @@ const GOLDEN: &str = "tests/contract/golden";
 /// Golden schemas and samples; refuses a change that the compatibility gate refuses.
 pub(crate) fn goldens(root: &Path) -> Result<Vec<Generated>> {
     let history = history::read(&root.join(GOLDEN))?;
-    golden::goldens(&contracts::catalogue(), &history, today())
+    golden::goldens(&contracts::catalogue(), &history, &Readers::of(root)?, today())
+}
+
+/// The newest revision of every message that is not retired.
+///
+/// # Errors
+/// A golden file can't be read.
+pub(crate) fn revisions(root: &Path) -> Result<BTreeMap<String, u32>> {
+    let history = history::read(&root.join(GOLDEN))?;
+    let living = history.into_iter().filter(|(_, record)| record.retired.is_none());
+    living.map(|(name, record)| Ok((name, u32::try_from(record.schemas.len())?))).collect()
 }
 
 /// The AsyncAPI 3 document.
@@ -43,7 +58,9 @@ pub(crate) fn topology(root: &Path) -> Result<Vec<Generated>> {
     let listed = synapsed(root, "topology")?;
     let entries = contracts::catalogue();
     let topology = topology::topology(&listed, &entries)?;
-    let page = page::page(&entries, &topology.routes)?;
+    let (readers, releases) = (Readers::of(root)?, releases(root)?);
+    let told = page::Told { topology: &topology, readers: &readers, releases: &releases };
+    let page = page::page(&entries, &told)?;
     Ok(vec![
         file("libs/contracts/topology.json", pretty(&serde_json::json!(topology.routes))),
         file("deploy/topology.json", pretty(&topology.deployment)),
@@ -64,7 +81,7 @@ fn synapsed(root: &Path, subcommand: &str) -> Result<String> {
 }
 
 // Today in UTC, by the machine's clock. A clock outside jiff's range (years -9999 to 9999) reads as 1970.
-fn today() -> jiff::civil::Date {
+pub(crate) fn today() -> jiff::civil::Date {
     let now_ms = i64::try_from(clock::Clock::system().now_ms()).unwrap_or_default();
     let now = jiff::Timestamp::from_millisecond(now_ms).unwrap_or_default();
     now.to_zoned(jiff::tz::TimeZone::UTC).date()

@@ -3,27 +3,41 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use anyhow::{Context, Result, anyhow};
-use contracts::{Class, Entry, split_kind};
+use anyhow::{Context, Result};
+use contracts::{Class, Entry};
 use serde_json::Value;
 
+use super::facts::{facts, readers};
 use super::prose::{description, fields, summary, type_name};
+use super::readers::Readers;
+use super::topology::Topology;
+use crate::contract::Release;
 
 const HEAD: &str = "# Events, requests and signals
 
 Generated from `libs/contracts` by `cargo xtask bless`; don't edit. How to add, change or retire one:
-[contracts](contracts.md). For programs: [asyncapi.json](asyncapi.json).
+[contracts](contracts/README.md). For programs: [asyncapi.json](asyncapi.json).
 
 An **event** is a durable fact: at least once, in order per key, effects once. A **request** asks one owner and gets a
 reply: at most once per try, under a deadline. A **signal** is ephemeral and addressed: best effort on the fastest path.
 Every message belongs to a tenant and carries CloudEvents 1.0 attributes; `type` is `synapse.` and the kind.
 ";
 
-/// The whole page. `subscribers` is kind → services.
+/// What the page tells beside the catalogue.
+pub(super) struct Told<'a> {
+    /// Who subscribes, and how it deals with trouble.
+    pub(super) topology: &'a Topology,
+    /// Who reads which fields.
+    pub(super) readers: &'a Readers,
+    /// Since when there is what.
+    pub(super) releases: &'a [Release],
+}
+
+/// The whole page.
 ///
 /// # Errors
 /// An event's own sample has no aggregate: its type and its samples disagree.
-pub(super) fn page(entries: &[Entry], subscribers: &BTreeMap<String, Vec<String>>) -> Result<String> {
+pub(super) fn page(entries: &[Entry], told: &Told<'_>) -> Result<String> {
     let mut text = HEAD.to_owned();
     let mut parts: BTreeMap<String, Value> = BTreeMap::new();
     for (class, title, readers) in
@@ -33,7 +47,7 @@ pub(super) fn page(entries: &[Entry], subscribers: &BTreeMap<String, Vec<String>
         listed.sort_by_key(|entry| entry.kind);
         write!(text, "\n## {title}\n\n| kind | what | {readers} |\n|---|---|---|\n")?;
         for entry in &listed {
-            let readers = subscribers.get(entry.kind).map(|list| list.join(", ")).unwrap_or_default();
+            let readers = told.topology.routes.get(entry.kind).map(|list| list.join(", ")).unwrap_or_default();
             let ending = if entry.deprecation.is_some() { " *(ending)*" } else { "" };
             let summary = summary(&(entry.schema)().to_value());
             writeln!(
@@ -44,7 +58,7 @@ pub(super) fn page(entries: &[Entry], subscribers: &BTreeMap<String, Vec<String>
             )?;
         }
         for entry in listed {
-            kind(&mut text, entry, entries, subscribers, &mut parts).with_context(|| entry.kind)?;
+            kind(&mut text, entry, entries, told, &mut parts).with_context(|| entry.kind)?;
         }
     }
     shared_types(&mut text, &parts)?;
@@ -52,7 +66,7 @@ pub(super) fn page(entries: &[Entry], subscribers: &BTreeMap<String, Vec<String>
 }
 
 // As mdBook and GitHub make it: dots go away.
-fn anchor(kind: &str) -> String {
+pub(super) fn anchor(kind: &str) -> String {
     kind.replace('.', "")
 }
 
@@ -60,35 +74,24 @@ fn kind(
     text: &mut String,
     entry: &Entry,
     entries: &[Entry],
-    subscribers: &BTreeMap<String, Vec<String>>,
+    told: &Told<'_>,
     parts: &mut BTreeMap<String, Value>,
 ) -> Result<()> {
     let schema = (entry.schema)().to_value();
-    let (owner, _, _) = split_kind(entry.kind)?;
     let samples = (entry.samples)();
     let sample = samples.first().context("has no sample")?;
     write!(text, "\n### {}\n\n{}\n\n", entry.kind, description(&schema))?;
-    writeln!(text, "- Owner: `{owner}`")?;
-    if let Some(aggregate) = entry.aggregate {
-        let key = aggregate(sample).map_err(|error| anyhow!(error))?;
-        writeln!(text, "- Key: `<tenant>/{key}`")?;
-        let readers = subscribers.get(entry.kind).filter(|list| !list.is_empty());
-        writeln!(text, "- Read by: {}", readers.map_or("nobody yet".to_owned(), |list| list.join(", ")))?;
-    }
-    if let Some(ending) = entry.deprecation {
-        let (successor, link) = (ending.successor, anchor(ending.successor));
-        writeln!(text, "- **Ends {}**, announced {}; use [`{successor}`](#{link})", ending.sunset, ending.since)?;
-    }
+    facts(text, entry, entries, sample, told)?;
     table(text, &schema)?;
     example(text, sample)?;
     collect(parts, &schema);
     if let Some(reply) = entries.iter().find(|other| other.class == Class::Reply && other.kind == entry.kind) {
-        replies(text, reply, parts)?;
+        replies(text, reply, told, parts)?;
     }
     Ok(())
 }
 
-fn replies(text: &mut String, reply: &Entry, parts: &mut BTreeMap<String, Value>) -> Result<()> {
+fn replies(text: &mut String, reply: &Entry, told: &Told<'_>, parts: &mut BTreeMap<String, Value>) -> Result<()> {
     let schema = (reply.schema)().to_value();
     let variant = |name: &str| {
         let members = schema["oneOf"].as_array().into_iter().flatten();
@@ -100,6 +103,8 @@ fn replies(text: &mut String, reply: &Entry, parts: &mut BTreeMap<String, Value>
         variant("ok"),
         variant("refused")
     )?;
+    text.push('\n');
+    readers(text, Class::Reply, reply.kind, told)?;
     for sample in (reply.samples)().iter().take(1) {
         example(text, sample)?;
     }

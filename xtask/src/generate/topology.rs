@@ -8,17 +8,30 @@ use contracts::{Class, Entry};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// One row of `synapsed topology`. Other fields (back-off, …) are the service's own business.
-#[derive(Clone, Debug, Deserialize)]
-struct Subscription {
-    service: String,
-    kind: String,
-    attempts: u32,
+/// One row of `synapsed topology`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(super) struct Subscription {
+    pub(super) service: String,
+    pub(super) kind: String,
+    pub(super) attempts: u32,
+    /// The policy in words, for the page; brokers don't need it.
+    #[serde(default)]
+    pub(super) initial_ms: u64,
+    #[serde(default)]
+    pub(super) max_ms: u64,
+    #[serde(default)]
+    pub(super) attempt_timeout_ms: u64,
+    #[serde(default)]
+    pub(super) order: String,
+    #[serde(default)]
+    pub(super) effects: String,
 }
 
 /// What the subscriptions mean for the relay and the brokers.
 #[derive(Debug, PartialEq)]
 pub(super) struct Topology {
+    /// Every subscription, sorted.
+    pub(super) rows: Vec<Subscription>,
     /// Event kind → services that read it, sorted.
     pub(super) routes: BTreeMap<String, Vec<String>>,
     /// JetStream's streams and consumers, SQS's queues and routes.
@@ -36,7 +49,7 @@ pub(super) fn topology(listed: &str, entries: &[Entry]) -> Result<Topology> {
     let events: BTreeSet<&str> =
         entries.iter().filter(|entry| entry.class == Class::Event).map(|entry| entry.kind).collect();
     let mut routes: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for Subscription { service, kind, attempts } in &rows {
+    for Subscription { service, kind, attempts, .. } in &rows {
         ensure!(events.contains(kind.as_str()), "{service} subscribes to `{kind}`, which is no event of the catalogue");
         ensure!(*attempts > 0, "{service}: `{kind}` with 0 attempts would never be handled; use 1 or more");
         let readers = routes.entry(kind.clone()).or_default();
@@ -44,7 +57,7 @@ pub(super) fn topology(listed: &str, entries: &[Entry]) -> Result<Topology> {
         readers.push(service.clone());
     }
     let deployment = deployment(&rows, &routes);
-    Ok(Topology { routes, deployment })
+    Ok(Topology { rows, routes, deployment })
 }
 
 /// JetStream partitions of every service's consumption: the bus's default, part of the subjects' meaning.

@@ -1,4 +1,7 @@
-//! The contracts: their own tests, the generated files, and those files as their official readers see them.
+//! The contracts: their own tests, every service's contract suites on every bus, the generated files and those files as
+//! their official readers see them, and today's messages as the types of earlier releases read them.
+
+mod cross_version;
 
 use std::path::Path;
 use std::process::Command;
@@ -7,13 +10,23 @@ use anyhow::{Context, Result, ensure};
 
 use super::{Tally, cargo_test};
 use crate::process::output;
-use crate::{bless, tools};
+use crate::{bless, contract, generate, tools};
 
 const ASYNCAPI: &str = "docs/asyncapi.json";
 
 pub(super) fn run(root: &Path) -> Result<Tally> {
     let mut tally = cargo_test::run(root, &["--package", "contracts"])?;
-    tally.add(cargo_test::run(root, &["--package", "xtask", "--", "gate::", "generate::"])?);
+    tally.add(cargo_test::run(root, &["--package", "contract-gate"])?);
+    tally.add(cargo_test::run(root, &["--package", "xtask", "--", "generate::", "contract::"])?);
+    let services = generate::reads_files(root)?;
+    let mut arguments = vec!["--test", "it"];
+    arguments.extend(services.iter().flat_map(|(service, _)| ["--package", service]));
+    arguments.extend(["--", "contract::"]);
+    tally.add(cargo_test::run(root, &arguments)?);
+    for release in contract::releases(root)? {
+        let what = format!("today's messages are read by the types of {}", release.version);
+        tally.record(&what, cross_version::run(root, &release));
+    }
     tally.record("the generated files are up to date", bless::run(root, true));
     tally.record("docs/asyncapi.json passes @asyncapi/parser", asyncapi(root));
     for path in bless::paths(root)?.iter().filter(|path| path.extension().is_some_and(|found| found == "ts")) {

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::EmbeddedOptions;
 use super::group::{Group, Item, Out};
 use crate::meter::Published;
+use crate::observe::{Observe, Observed, Watchers};
 use crate::{BusError, BusErrorKind, Envelope, wire};
 
 pub(super) use deliver::subscribe;
@@ -27,6 +28,7 @@ pub(super) struct Events {
     draining: CancellationToken,
     closed: CancellationToken,
     published: Published,
+    watchers: Arc<Watchers>,
 }
 
 #[derive(Default)]
@@ -49,7 +51,7 @@ struct Tracked {
 }
 
 impl Events {
-    pub(super) fn new(options: EmbeddedOptions, clock: Clock) -> Self {
+    pub(super) fn new(options: EmbeddedOptions, clock: Clock, watchers: Arc<Watchers>) -> Self {
         Self {
             options,
             clock,
@@ -59,6 +61,7 @@ impl Events {
             draining: CancellationToken::new(),
             closed: CancellationToken::new(),
             published: Published::new("embedded"),
+            watchers,
         }
     }
 
@@ -111,6 +114,7 @@ impl Events {
         let mut left = self.options.routes(&envelope.kind);
         left.extend(state.groups.iter().filter(|(_, group)| group.reads(&envelope.kind)).map(|(name, _)| name.clone()));
         if left.is_empty() {
+            self.show(&envelope);
             return Ok(None);
         }
         let full = left.iter().find(|service| {
@@ -120,6 +124,7 @@ impl Events {
             let most = self.options.queue_capacity;
             return Err(BusError::new(BusErrorKind::Full, format!("{most} events wait for {service} already")));
         }
+        self.show(&envelope);
         state.next += 1;
         let id = state.next;
         let envelope = Arc::new(envelope);
@@ -132,6 +137,14 @@ impl Events {
         state.known.insert(unique, id);
         state.tracked.insert(id, Tracked { envelope, left, waiters: vec![sender] });
         Ok(Some((id, receiver)))
+    }
+
+    /// Shows an event to those who look on.
+    fn show(&self, envelope: &Envelope) {
+        let wants = |options: Observe| options.events;
+        if self.watchers.any(wants) {
+            self.watchers.show(wants, &Observed::Event(Ok(envelope.clone())));
+        }
     }
 
     /// Which services an event still waits for.

@@ -23,6 +23,9 @@ pub struct NatsOptions {
     pub max_stream_bytes: u64,
     /// How long the server knows the ids of events. Used when the stream is made. Default 2 min.
     pub duplicate_window: Duration,
+    /// Make streams that are missing, and bring old ones up to date. A guest on somebody else's installation does
+    /// neither. Default true.
+    pub create_streams: bool,
     /// How many partitions keys are spread over. The same in all processes for ever: changing it breaks the order of
     /// keys while both numbers are in use. Default 16, at most 100.
     pub partitions: u32,
@@ -60,6 +63,7 @@ impl Default for NatsOptions {
             max_age: Duration::from_secs(7 * 24 * 3600),
             max_stream_bytes: 1 << 30,
             duplicate_window: Duration::from_secs(120),
+            create_streams: true,
             partitions: 16,
             max_inline_bytes: 512 * 1024,
             max_payload_bytes: 8 * 1024 * 1024,

@@ -32,7 +32,7 @@ pub(super) async fn events(link: &Link) -> Result<Stream, BusError> {
         let detail = format!("stream {}: its retention is not `limits`, so services can't each read it", config.name);
         return Err(BusError::new(BusErrorKind::Unfit, detail));
     }
-    if link.features.atomic && !config.allow_atomic_publish {
+    if options.create_streams && link.features.atomic && !config.allow_atomic_publish {
         // Made by an older server or client.
         let changed = Config { allow_atomic_publish: true, ..config.clone() };
         link.jetstream.update_stream(changed).await.map_err(|e| failed("can't allow atomic batches", e))?;
@@ -78,6 +78,10 @@ async fn get_or_make(link: &Link, wanted: Config) -> Result<Stream, BusError> {
             Ok(stream)
         }
         Err(error) => match error.kind() {
+            GetStreamErrorKind::JetStream(_) if !link.options.create_streams => {
+                let detail = format!("stream {}: it is not there; is this an installation's NATS server?", wanted.name);
+                Err(BusError::new(BusErrorKind::Unfit, detail))
+            }
             GetStreamErrorKind::JetStream(_) => {
                 let name = wanted.name.clone();
                 link.jetstream.create_stream(wanted).await.map_err(|e| failed(&format!("can't make stream {name}"), e))

@@ -1,5 +1,6 @@
 mod delivery;
 mod large;
+mod observing;
 mod order;
 mod publishing;
 mod requests;

@@ -54,9 +54,9 @@ pub struct SubscriptionView {
     /// End of the paid period, Unix milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_period_end_ms: Option<u64>,
-    /// It ends with its paid period.
-    #[serde(default)]
-    pub cancel_at_period_end: bool,
+    /// Whether it ends with its paid period; absent from services older than this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel_at_period_end: Option<bool>,
     /// Caller's metadata.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
@@ -95,7 +95,7 @@ impl SubscriptionView {
             status: Status::Active,
             stripe_subscription_id: "sub_1PgafmB7WZ01zgkW6dKueIc5".into(),
             current_period_end_ms: Some(1_792_592_000_000),
-            cancel_at_period_end: false,
+            cancel_at_period_end: Some(false),
             metadata: BTreeMap::from([("team".into(), "blue".into())]),
             payment: Some(PaymentStep::sample()),
         }

@@ -62,11 +62,38 @@ fn every_sample_ever_committed_is_read_by_todays_type_without_loss() {
     for (kind, files) in goldens() {
         for (file, sample) in files.iter().filter(|(file, _)| revision(file).is_some()) {
             let seen = (entries[&kind].reparse)(sample).unwrap_or_else(|error| panic!("{kind}/{file}: {error}"));
-            assert_eq!(seen, *sample, "{kind}/{file} reads as something else");
+            let known = (entries[&kind].schema)().to_value().to_string();
+            if let Some(place) = lost(sample, &seen, &known, "$") {
+                panic!("{kind}/{file} reads as something else at {place}: {seen}");
+            }
             read += 1;
         }
     }
     assert!(read >= entries.len(), "only {read} samples");
+}
+
+// The first place where a sample reads as something else. A field may be gone once nobody reads it (the gate's matter):
+// then today's schema does not know it.
+fn lost(sample: &Value, seen: &Value, known: &str, path: &str) -> Option<String> {
+    match (sample, seen) {
+        (Value::Object(sample), Value::Object(seen)) => {
+            let added = seen.keys().find(|name| !sample.contains_key(*name)).map(|name| format!("{path}.{name}"));
+            let changed = sample.iter().find_map(|(name, value)| {
+                let at = format!("{path}.{name}");
+                match seen.get(name) {
+                    Some(seen) => lost(value, seen, known, &at),
+                    None => known.contains(&format!("{name:?}:")).then_some(at),
+                }
+            });
+            added.or(changed)
+        }
+        (Value::Array(sample), Value::Array(seen)) if sample.len() == seen.len() => sample
+            .iter()
+            .zip(seen)
+            .enumerate()
+            .find_map(|(place, (sample, seen))| lost(sample, seen, known, &format!("{path}[{place}]"))),
+        (sample, seen) => (sample != seen).then(|| path.to_owned()),
+    }
 }
 
 #[test]

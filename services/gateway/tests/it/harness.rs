@@ -9,20 +9,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use auth::{Entitlement, Grant, ProofSigner, Role, SignerRules, SigningKey, TokenMinter};
-use bus::{Bus, EmbeddedOptions, NatsOptions, Sender, Trail};
+use bus::{Bus, Sender, Trail};
 use clock::{Clock, Entropy, ManualClock};
 use contracts::events::presence::PeerStatus;
 use contracts::events::subscription::{ProofKeyPublishedV1, ProofRevokedV1, SubscriptionEvent};
 use contracts::frames::ServerFrame;
 use contracts::requests::presence::{DisconnectV1, LookupV1};
 use contracts::requests::subscription::{ListProofKeysV1, ProofKeys};
-use contracts::{Request, Signal};
+use contracts::{Fact, Request, Signal};
 use outbox::Unit;
 use serde_json::{Value, json};
 use service::config::{self, Sources};
 use service::{Host, PLATFORM, PLATFORM_DEFAULTS, PROOF_AUDIENCE, PROOF_ISSUER, Platform, PlatformConfig};
 use tempfile::TempDir;
-use testkit::servers::{Nats, NatsVersion};
+use testkit::contract::{On, Place};
 
 use crate::client::{Answer, Client, raw};
 use crate::doubles::Doubles;
@@ -47,6 +47,7 @@ pub(crate) struct World {
     platform: Platform,
     subscription: Platform,
     sequence: AtomicU64,
+    _place: Place,
 }
 
 /// Another gateway process.
@@ -65,37 +66,45 @@ pub(crate) async fn run(test: impl AsyncFnOnce(&World)) {
 /// the dead letters.
 pub(crate) async fn run_with(settings: &[(&str, &str)], test: impl AsyncFnOnce(&World)) {
     let folder = TempDir::new().unwrap();
-    run_world(World::start(folder.path(), settings, None).await, test).await;
+    run_world(World::start(On::Embedded, folder.path(), settings).await, test).await;
 }
 
 /// The same with a broker between gateways, as in production.
 pub(crate) async fn run_on_nats(test: impl AsyncFnOnce(&World)) {
-    let nats = tokio::task::spawn_blocking(|| Nats::start(NatsVersion::V2_15_1)).await.unwrap();
     let folder = TempDir::new().unwrap();
-    run_world(World::start(folder.path(), &[], Some(nats.url())).await, test).await;
-    tokio::task::spawn_blocking(move || drop(nats)).await.unwrap();
+    run_world(World::start(On::Nats, folder.path(), &[]).await, test).await;
 }
 
 async fn run_world(world: World, test: impl AsyncFnOnce(&World)) {
     world.doubles.serve(&world.bus, &world.clock).await;
-    world.publish(&ProofKeyPublishedV1 { key: world.signer.public() }.into()).await;
+    world.publish_key().await;
     test(&world).await;
     world.stop().await;
 }
 
 /// The same without anybody behind the gateway.
 pub(crate) async fn run_alone(test: impl AsyncFnOnce(&World)) {
+    run_unknowing(On::Embedded, async |world| {
+        world.publish_key().await;
+        test(world).await;
+    })
+    .await;
+}
+
+/// The same on any bus, and the gateway does not know the proof key yet.
+pub(crate) async fn run_unknowing(on: On, test: impl AsyncFnOnce(&World)) {
     let folder = TempDir::new().unwrap();
-    let world = World::start(folder.path(), &[], None).await;
-    world.publish(&ProofKeyPublishedV1 { key: world.signer.public() }.into()).await;
+    let world = World::start(on, folder.path(), &[]).await;
     test(&world).await;
     world.stop().await;
 }
 
 impl World {
-    async fn start(folder: &Path, settings: &[(&str, &str)], broker: Option<String>) -> Self {
+    async fn start(on: On, folder: &Path, settings: &[(&str, &str)]) -> Self {
         let (clock, hand) = Clock::manual(START_MS);
-        let bus = connect(broker.as_deref(), &clock).await;
+        let mut place = Place::start(on).await;
+        let read = gateway::SUBSCRIPTIONS.iter().map(|line| (line.kind.to_owned(), vec![gateway::NAME.to_owned()]));
+        let bus = place.bus(read.collect(), &clock, Some(&hand)).await;
         let host = Host::on(platform_config(folder), bus.clone(), clock.clone(), Entropy::system());
         let platform = host.platform(gateway::NAME).await.unwrap();
         let subscription = host.platform("subscription").await.unwrap();
@@ -115,6 +124,7 @@ impl World {
             host,
             platform,
             subscription,
+            _place: place,
         }
     }
 
@@ -175,7 +185,7 @@ impl World {
     }
 
     /// Publishes a fact of the subscription service; returns once the gateway has read it.
-    pub(crate) async fn publish(&self, fact: &SubscriptionEvent) {
+    pub(crate) async fn publish(&self, fact: &impl Fact) {
         let mut unit = Unit::new();
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
         unit.publish(&ACME.parse().unwrap(), sequence, &Trail::new("double"), fact);
@@ -183,9 +193,15 @@ impl World {
         self.relayed().await;
     }
 
+    /// The gateway learns the key that [`World::proof`] signs with.
+    pub(crate) async fn publish_key(&self) {
+        self.publish(&SubscriptionEvent::from(ProofKeyPublishedV1 { key: self.signer.public() })).await;
+    }
+
     pub(crate) async fn revoke(&self, subscription: &str, min_ver: u64) {
         let (subscription_id, until_ms) = (subscription.parse().unwrap(), self.clock.now_ms() + 300_000);
-        self.publish(&ProofRevokedV1 { subscription_id, min_ver, until_ms, reason: "canceled".into() }.into()).await;
+        let fact = ProofRevokedV1 { subscription_id, min_ver, until_ms, reason: "canceled".into() };
+        self.publish(&SubscriptionEvent::from(fact)).await;
     }
 
     /// Sends a signal as another process would.

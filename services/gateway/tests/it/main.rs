@@ -3,6 +3,8 @@
 mod binary;
 mod client;
 mod closing;
+#[path = "../contract/mod.rs"]
+mod contract;
 mod doubles;
 mod fan_out;
 mod frames;

@@ -3,20 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bus::{Bus, EmbeddedOptions, Envelope, Sender, Signals, Trail};
+use bus::{Bus, Envelope, Sender, Signals, Trail};
 use clock::{Clock, Entropy, ManualClock};
-use contracts::events::presence::{PeerStatusChangedV1, PeerWentOfflineV1, PeerWentOnlineV1, PresenceEvent};
+use contracts::events::presence::PresenceEvent;
 use contracts::requests::presence::{ConnectV1, Connected, LookupV1, PeerView};
 use contracts::signals::presence::ChangedV1;
 use contracts::{Answer, Contract, Request, TenantId};
-use outbox::{Consumer, Effects, Failure, Order, RetryPolicy, Subscription, Unit};
 use service::config::{self, Sources};
 use service::{Host, PLATFORM, PLATFORM_DEFAULTS, Platform, PlatformConfig};
 use tempfile::TempDir;
+use testkit::contract::{Observer, On, Place};
 
 /// Longest wait for anything; a slow machine needs more than a quick one, and nobody waits for it in vain.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -30,8 +28,9 @@ pub(crate) struct World {
     pub(crate) hand: ManualClock,
     pub(crate) platform: Platform,
     pub(crate) sender: Sender,
+    pub(crate) observer: Observer,
+    pub(crate) place: Place,
     host: Host,
-    facts: Arc<Mutex<Vec<Envelope>>>,
 }
 
 /// Runs a test on a fresh world; fails when it leaves anything in the outbox or among the dead letters.
@@ -40,29 +39,43 @@ pub(crate) async fn run(test: impl AsyncFnOnce(&World)) {
 }
 
 pub(crate) async fn run_with(settings: &[(&str, &str)], test: impl AsyncFnOnce(&World)) {
+    run_at(On::Embedded, settings, test).await;
+}
+
+/// The same on another bus.
+pub(crate) async fn run_on(on: On, test: impl AsyncFnOnce(&World)) {
+    run_at(on, &[], test).await;
+}
+
+async fn run_at(on: On, settings: &[(&str, &str)], test: impl AsyncFnOnce(&World)) {
     let folder = TempDir::new().unwrap();
     let (clock, hand) = Clock::manual(START_MS);
-    let world = World::start(folder.path(), settings, clock, hand).await;
+    let world = World::start_at(Place::start(on).await, folder.path(), settings, clock, hand).await;
     test(&world).await;
     world.stop().await;
 }
 
 impl World {
     pub(crate) async fn start(folder: &Path, settings: &[(&str, &str)], clock: Clock, hand: ManualClock) -> Self {
-        let kinds = [PeerWentOnlineV1::KIND, PeerWentOfflineV1::KIND, PeerStatusChangedV1::KIND];
-        let kinds = kinds.map(|kind| (kind.to_owned(), vec!["recorder".to_owned()]));
-        let options = EmbeddedOptions { routes: Some(BTreeMap::from(kinds)), ..EmbeddedOptions::default() };
-        let bus = Bus::embedded(options, clock.clone());
+        Self::start_at(Place::start(On::Embedded).await, folder, settings, clock, hand).await
+    }
+
+    async fn start_at(
+        mut place: Place,
+        folder: &Path,
+        settings: &[(&str, &str)],
+        clock: Clock,
+        hand: ManualClock,
+    ) -> Self {
+        let bus = place.bus(BTreeMap::new(), &clock, Some(&hand)).await;
         let entropy = Entropy::system();
         let host = Host::on(platform_config(folder), bus.clone(), clock.clone(), entropy.clone());
-        let facts = Arc::new(Mutex::new(Vec::new()));
-        let recorder = host.platform("recorder").await.unwrap();
-        recorder.consume(RECORDED, Arc::new(Recorder(Arc::clone(&facts)))).await.unwrap();
+        let observer = Observer::start(&bus, presence::NAME).await;
         let platform = host.platform(presence::NAME).await.unwrap();
         let routes = presence::start(presence_config(settings), platform.clone()).await.unwrap();
         assert!(!routes.has_routes(), "presence is not public");
         let sender = Sender::new("gateway", clock.clone(), entropy);
-        Self { bus, clock, hand, platform, sender, host, facts }
+        Self { bus, clock, hand, platform, sender, observer, place, host }
     }
 
     /// What every test must leave behind: nothing.
@@ -127,7 +140,7 @@ impl World {
     }
 
     pub(crate) fn envelopes(&self) -> Vec<Envelope> {
-        self.facts.lock().unwrap().clone()
+        self.observer.seen()
     }
 
     /// Listens as gateways do.
@@ -188,27 +201,6 @@ fn presence_config(settings: &[(&str, &str)]) -> presence::Config {
     let name = |key: &str| format!("SYNAPSE_PRESENCE__{}", key.to_ascii_uppercase());
     let env = settings.iter().map(|(key, value)| (name(key), (*value).to_owned()));
     config::load(Sources { service: presence::NAME, defaults: &[presence::DEFAULTS], file: None, env }).unwrap()
-}
-
-const fn every(kind: &'static str) -> Subscription {
-    Subscription { kind, retry: RetryPolicy::DEFAULT, order: Order::Every, effects: Effects::Local }
-}
-
-const RECORDED: &[Subscription] =
-    &[every(PeerWentOnlineV1::KIND), every(PeerWentOfflineV1::KIND), every(PeerStatusChangedV1::KIND)];
-
-struct Recorder(Arc<Mutex<Vec<Envelope>>>);
-
-#[async_trait]
-impl Consumer for Recorder {
-    async fn handle(&self, event: &Envelope, _: &mut Unit) -> Result<(), Failure> {
-        let mut facts = self.0.lock().unwrap();
-        // Delivered at least once: a jump of the clock brings an event again before it was settled.
-        if facts.iter().all(|known| known.id != event.id) {
-            facts.push(event.clone());
-        }
-        Ok(())
-    }
 }
 
 /// The tenant most tests act in.

@@ -2,6 +2,8 @@
 
 mod callers;
 mod connections;
+#[path = "../contract/mod.rs"]
+mod contract;
 mod harness;
 mod leases;
 mod listing;

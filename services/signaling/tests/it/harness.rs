@@ -7,12 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use auth::{Entitlement, ProofSigner, SignerRules, SigningKey};
-use bus::{Asked, Bus, EmbeddedOptions, Envelope, Sender, Signals, Trail};
+use bus::{Asked, Bus, Sender, Signals, Trail};
 use clock::{Clock, Entropy, ManualClock};
 use contracts::events::presence::{OfflineReason, PeerStatus, PeerWentOfflineV1, PresenceEvent};
-use contracts::events::signaling::{SessionEndedV1, SessionOpenedV1, SignalingEvent};
+use contracts::events::signaling::SignalingEvent;
 use contracts::events::subscription::{ProofKeyPublishedV1, ProofRevokedV1, SubscriptionEvent};
 use contracts::requests::presence::{LookupRefusal, LookupV1, PeerView};
 use contracts::requests::signaling::{
@@ -21,10 +20,11 @@ use contracts::requests::signaling::{
 use contracts::requests::subscription::{ListProofKeysV1, NeverRefused, ProofKeys};
 use contracts::signals::signaling::{DeliverV1, PeerSignal};
 use contracts::{Answer, Contract, Request, SessionId};
-use outbox::{Consumer, Effects, Failure, Order, RetryPolicy, Subscription, Unit};
+use outbox::Unit;
 use service::config::{self, Sources};
 use service::{Host, PLATFORM, PLATFORM_DEFAULTS, PROOF_AUDIENCE, PROOF_ISSUER, Platform, PlatformConfig};
 use tempfile::TempDir;
+use testkit::contract::{Observer, On, Place};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -49,35 +49,52 @@ pub(crate) struct World {
     pub(crate) stuck: Arc<watch::Sender<bool>>,
     pub(crate) keys: Arc<Mutex<ProofKeys>>,
     platform: Platform,
-    presence: Platform,
-    subscription: Platform,
+    pub(crate) presence: Platform,
+    pub(crate) subscription: Platform,
     host: Host,
-    facts: Arc<Mutex<Vec<Envelope>>>,
+    pub(crate) observer: Observer,
+    pub(crate) place: Place,
     sequence: AtomicUsize,
 }
 
 /// Runs a test on a fresh world that knows the proof key and has `alice`, `bob` and `carol` online; fails when it leaves
 /// anything in an outbox or among the dead letters.
 pub(crate) async fn run(test: impl AsyncFnOnce(&World)) {
+    run_on(On::Embedded, test).await;
+}
+
+/// The same on another bus.
+pub(crate) async fn run_on(on: On, test: impl AsyncFnOnce(&World)) {
     let folder = TempDir::new().unwrap();
     let (clock, hand) = Clock::manual(START_MS);
-    let world = World::start(folder.path(), clock, hand).await;
+    let world = World::start_at(Place::start(on).await, folder.path(), clock, hand).await;
+    world.serve_doubles().await;
     world.publish_key().await;
+    test(&world).await;
+    world.stop().await;
+}
+
+/// The same on a bus where nobody else answers, and without the proof key.
+pub(crate) async fn run_alone(on: On, test: impl AsyncFnOnce(&World)) {
+    let folder = TempDir::new().unwrap();
+    let (clock, hand) = Clock::manual(START_MS);
+    let world = World::start_at(Place::start(on).await, folder.path(), clock, hand).await;
     test(&world).await;
     world.stop().await;
 }
 
 impl World {
     pub(crate) async fn start(folder: &Path, clock: Clock, hand: ManualClock) -> Self {
-        let recorded =
-            [SessionOpenedV1::KIND, SessionEndedV1::KIND].map(|kind| (kind.to_owned(), vec!["recorder".into()]));
+        let world = Self::start_at(Place::start(On::Embedded).await, folder, clock, hand).await;
+        world.serve_doubles().await;
+        world
+    }
+
+    async fn start_at(mut place: Place, folder: &Path, clock: Clock, hand: ManualClock) -> Self {
         let read = signaling::SUBSCRIPTIONS.iter().map(|line| (line.kind.to_owned(), vec![signaling::NAME.into()]));
-        let routes: BTreeMap<String, Vec<String>> = recorded.into_iter().chain(read).collect();
-        let bus = Bus::embedded(EmbeddedOptions { routes: Some(routes), ..EmbeddedOptions::default() }, clock.clone());
+        let bus = place.bus(read.collect(), &clock, Some(&hand)).await;
         let host = Host::on(platform_config(folder), bus.clone(), clock.clone(), Entropy::system());
-        let facts = Arc::new(Mutex::new(Vec::new()));
-        let recorder = host.platform("recorder").await.unwrap();
-        recorder.consume(RECORDED, Arc::new(Recorder(Arc::clone(&facts)))).await.unwrap();
+        let observer = Observer::start(&bus, signaling::NAME).await;
         // The same key in every life of a test's world.
         let key = SigningKey::from_seed("k-1", &[7; 32]).unwrap();
         let world = Self {
@@ -89,7 +106,8 @@ impl World {
             platform: host.platform(signaling::NAME).await.unwrap(),
             presence: host.platform("presence").await.unwrap(),
             subscription: host.platform("subscription").await.unwrap(),
-            facts,
+            observer,
+            place,
             sequence: AtomicUsize::new(1),
             bus,
             clock,
@@ -99,7 +117,6 @@ impl World {
         for peer in ["alice", "bob", "carol"] {
             world.place(peer, PeerStatus::Online);
         }
-        world.serve_doubles().await;
         let routes = signaling::start(signaling_config(), world.platform.clone()).await.unwrap();
         assert!(!routes.has_routes(), "signaling is not public");
         world
@@ -186,7 +203,7 @@ impl World {
         signer.issue(entitlement, self.clock.now_ms()).unwrap().proof
     }
 
-    async fn publish(&self, from: &Platform, fact: &impl contracts::Fact) {
+    pub(crate) async fn publish(&self, from: &Platform, fact: &impl contracts::Fact) {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) as u64;
         let mut unit = Unit::new();
         unit.publish(&id(ACME), sequence, &Trail::new("double"), fact);
@@ -213,9 +230,18 @@ impl World {
     }
 
     pub(crate) async fn ask<R: Request>(&self, tenant: &str, request: &R) -> Answer<R::Reply, R::Refusal> {
+        self.ask_on(&Trail::new("test"), tenant, request).await
+    }
+
+    pub(crate) async fn ask_on<R: Request>(
+        &self,
+        trail: &Trail,
+        tenant: &str,
+        request: &R,
+    ) -> Answer<R::Reply, R::Refusal> {
         let sender = Sender::new("gateway", self.clock.clone(), Entropy::system());
-        let (tenant, trail) = (id(tenant), Trail::new("test"));
-        let asking = self.bus.ask(&sender, &tenant, &trail, request, SOON);
+        let tenant = id(tenant);
+        let asking = self.bus.ask(&sender, &tenant, trail, request, SOON);
         tokio::time::timeout(SOON, asking).await.expect("an answer").unwrap()
     }
 
@@ -250,8 +276,11 @@ impl World {
     /// Every fact told until now, once all are told.
     pub(crate) async fn facts(&self) -> Vec<SignalingEvent> {
         self.relayed().await;
-        let facts = self.facts.lock().unwrap();
-        facts.iter().map(|fact| SignalingEvent::decode(&fact.kind, &fact.data).unwrap().unwrap()).collect()
+        self.observer
+            .seen()
+            .iter()
+            .map(|fact| SignalingEvent::decode(&fact.kind, &fact.data).unwrap().unwrap())
+            .collect()
     }
 }
 
@@ -305,24 +334,4 @@ fn platform_config(folder: &Path) -> PlatformConfig {
 fn signaling_config() -> signaling::Config {
     let env = std::iter::empty();
     config::load(Sources { service: signaling::NAME, defaults: &[signaling::DEFAULTS], file: None, env }).unwrap()
-}
-
-const fn every(kind: &'static str) -> Subscription {
-    Subscription { kind, retry: RetryPolicy::DEFAULT, order: Order::Every, effects: Effects::Local }
-}
-
-const RECORDED: &[Subscription] = &[every(SessionOpenedV1::KIND), every(SessionEndedV1::KIND)];
-
-struct Recorder(Arc<Mutex<Vec<Envelope>>>);
-
-#[async_trait]
-impl Consumer for Recorder {
-    async fn handle(&self, event: &Envelope, _: &mut Unit) -> Result<(), Failure> {
-        let mut facts = self.0.lock().unwrap();
-        // Delivered at least once: a jump of the clock brings an event again before it was settled.
-        if facts.iter().all(|known| known.id != event.id) {
-            facts.push(event.clone());
-        }
-        Ok(())
-    }
 }

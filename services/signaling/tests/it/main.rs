@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "../contract/mod.rs"]
+mod contract;
 mod ending;
 mod harness;
 mod opening;

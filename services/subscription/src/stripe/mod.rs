@@ -238,3 +238,7 @@ fn id_of(answer: &Value, noun: &str) -> Result<String, StripeFailure> {
 fn read(answer: &Value) -> Result<SubscriptionObject, StripeFailure> {
     SubscriptionObject::read(answer).map_err(|missing| StripeFailure::new(Class::Unreadable, missing))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod failure_rows;

@@ -118,11 +118,11 @@ async fn a_subscription_ends_with_its_period_or_now_and_is_resumed_before() {
     let view = world.service.create(&wish("ada", "key-1")).await.unwrap();
     for _ in 0..2 {
         let ending = done(world.service.ask("acme", &cancel(&view, true)).await);
-        assert!(ending.cancel_at_period_end && ending.status == Status::Active);
+        assert_eq!((ending.cancel_at_period_end, ending.status), (Some(true), Status::Active));
     }
     for _ in 0..2 {
         let going_on = done(world.service.ask("acme", &resume(&view)).await);
-        assert!(!going_on.cancel_at_period_end && going_on.status == Status::Active);
+        assert_eq!((going_on.cancel_at_period_end, going_on.status), (Some(false), Status::Active));
     }
     assert_eq!(world.asked(&format!("POST /v1/subscriptions/{}", view.stripe_subscription_id)).await, 2);
     for _ in 0..2 {
@@ -194,7 +194,7 @@ async fn others_may_not_and_administrators_may() {
     assert_eq!(world.service.ask("acme", &plan(&eve, GOLD, "k")).await, refused);
     let admin = CancelV1 { is_admin: true, ..cancel(&eve, true) };
     assert_eq!(world.service.ask("other", &admin).await, Answer::Refused(CancelRefusal::NotFound), "of another tenant");
-    assert!(done(world.service.ask("acme", &admin).await).cancel_at_period_end);
+    assert_eq!(done(world.service.ask("acme", &admin).await).cancel_at_period_end, Some(true));
     let tampered = Answer::Refused(ChangePlanRefusal::UnknownPrice {
         allowed: [crate::harness::PRICE, YEAR, GOLD].map(str::to_owned).into(),
     });

@@ -110,10 +110,7 @@ async fn a_bank_that_wants_the_payer_is_told_with_what_to_do_until_it_is_done() 
         panic!("not asked to act")
     };
     let secret = payment.client_secret.clone().unwrap();
-    assert!(
-        secret.starts_with("pi_") && payment.hosted_invoice_url.as_ref().unwrap().starts_with("http"),
-        "{payment:?}"
-    );
+    assert!(secret.starts_with("pi_"), "{payment:?}");
     let again = Err(CreateRefusal::PaymentActionRequired { subscription_id: subscription_id.clone(), payment });
     assert_eq!(world.service.create(&acts).await, again, "the same key, the same step");
     assert_eq!(world.at_stripe().await.len(), 1);

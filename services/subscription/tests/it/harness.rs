@@ -3,18 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bus::{Bus, EmbeddedOptions, Envelope, Sender, Subscribe, Trail};
+use bus::{Envelope, Sender, Trail};
 use clock::{Clock, Entropy, ManualClock};
-use contracts::events::subscription::{
-    CreatedV1, ProofKeyPublishedV1, ProofKeyWithdrawnV1, ProofRevokedV1, QuotaExceededV1, QuotaRestoredV1,
-    ReconciledV1, StatusChangedV1, StatusChangedV2, SubscriptionEvent, TransitionRejectedV1,
-};
+use contracts::events::subscription::SubscriptionEvent;
 use contracts::events::webhook::{StripeSubscriptionChangedV1, WebhookEvent};
 use contracts::requests::subscription::{CreateRefusal, CreateV1, GetV1, SubscriptionView, VerifyV1};
-use contracts::{Answer, Contract, Request, TenantId};
+use contracts::{Answer, Contract, Fact, Request, TenantId};
 use outbox::Unit;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -22,6 +18,7 @@ use service::config::{Sources, load};
 use service::{Host, PLATFORM, PLATFORM_DEFAULTS, Platform};
 use stripe_emulator::{Options, SeedPrice, StripeEmulator};
 use subscription::{Config, DEFAULTS, NAME};
+use testkit::contract::{Observer, On, Place};
 use testkit::eventually;
 use tokio::runtime::Runtime;
 
@@ -49,6 +46,7 @@ pub(crate) struct World {
     folder: tempfile::TempDir,
     settings: Vec<(String, String)>,
     clock: Clock,
+    on: On,
 }
 
 /// One life of the service, from start to stop.
@@ -56,7 +54,8 @@ pub(crate) struct Running {
     pub(crate) platform: Platform,
     pub(crate) webhook: Platform,
     admin: SocketAddr,
-    facts: Arc<Mutex<Vec<Envelope>>>,
+    pub(crate) observer: Observer,
+    pub(crate) place: Place,
     /// Of its own, so that it can be killed with everything that runs on it.
     runtime: Option<Runtime>,
 }
@@ -80,6 +79,10 @@ impl World {
     }
 
     pub(crate) async fn on(clock: Clock, settings: Settings<'_>, options: Options) -> Self {
+        Self::on_bus(On::Embedded, clock, settings, options).await
+    }
+
+    pub(crate) async fn on_bus(on: On, clock: Clock, settings: Settings<'_>, options: Options) -> Self {
         let price = |id: &str, unit_amount, interval: &str| SeedPrice {
             id: id.into(),
             unit_amount,
@@ -103,8 +106,8 @@ impl World {
         ];
         let settings: Vec<_> =
             quick.iter().chain(settings).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let service = Running::start(folder.path(), &settings, clock.clone()).await;
-        Self { stripe, service, folder, settings, clock }
+        let service = Running::start(on, folder.path(), &settings, clock.clone()).await;
+        Self { stripe, service, folder, settings, clock, on }
     }
 
     /// Has another value for a setting from the next start on.
@@ -136,7 +139,7 @@ impl World {
         if let Some(runtime) = self.service.runtime.take() {
             runtime.shutdown_background();
         }
-        self.service = Running::start(self.folder.path(), &self.settings, self.clock.clone()).await;
+        self.service = Running::start(self.on, self.folder.path(), &self.settings, self.clock.clone()).await;
     }
 
     pub(crate) async fn post(&self, path: &str, body: Value) -> Value {
@@ -192,39 +195,43 @@ impl World {
 }
 
 impl Running {
-    async fn start(folder: &Path, settings: &[(String, String)], clock: Clock) -> Self {
+    async fn start(on: On, folder: &Path, settings: &[(String, String)], clock: Clock) -> Self {
         let runtime = Runtime::new().unwrap();
         let (folder, settings) = (folder.to_owned(), settings.to_vec());
-        let started = runtime.spawn(async move { Self::start_here(&folder, &settings, clock).await });
+        let started = runtime.spawn(async move { Self::start_here(on, &folder, &settings, clock).await });
         let mut running = started.await.unwrap();
         running.runtime = Some(runtime);
         running
     }
 
-    async fn start_here(folder: &Path, settings: &[(String, String)], clock: Clock) -> Self {
+    async fn start_here(on: On, folder: &Path, settings: &[(String, String)], clock: Clock) -> Self {
         let store = format!("sqlite:{}", folder.display());
         let admin = ("SYNAPSE_PLATFORM__ADMIN__LISTEN".to_owned(), "127.0.0.1:0".to_owned());
         let env = [("SYNAPSE_PLATFORM__STORE".to_owned(), store), admin];
         let platform = Sources { service: PLATFORM, defaults: PLATFORM_DEFAULTS, file: None, env: env.into_iter() };
-        let options = EmbeddedOptions { routes: Some(BTreeMap::new()), ..EmbeddedOptions::default() };
-        let bus = Bus::embedded(options, clock.clone());
+        let mut place = Place::start(on).await;
+        let bus = place.bus(BTreeMap::new(), &clock, None).await;
         let host = Host::on(load(platform).unwrap(), bus, clock, Entropy::system());
-        let facts = observe(&host.bus).await;
+        let observer = Observer::start(&host.bus, NAME).await;
         let (platform, webhook) = (host.platform(NAME).await.unwrap(), host.platform("webhook").await.unwrap());
         let public = subscription::start(config(settings), platform.clone()).await.unwrap();
         assert!(!public.has_routes(), "it has no public HTTP");
         let admin = host.serve_admin().await.unwrap();
-        Self { platform, webhook, admin, facts, runtime: None }
+        Self { platform, webhook, admin, observer, place, runtime: None }
     }
 
     pub(crate) async fn ask<R: Request>(&self, tenant: &str, request: &R) -> Answer<R::Reply, R::Refusal> {
+        self.ask_on(&Trail::new("test"), tenant, request).await
+    }
+
+    pub(crate) async fn ask_on<R: Request>(
+        &self,
+        trail: &Trail,
+        tenant: &str,
+        request: &R,
+    ) -> Answer<R::Reply, R::Refusal> {
         let sender = Sender::new("gateway", self.platform.clock.clone(), self.platform.entropy.clone());
-        let trail = Trail::new("test");
-        self.platform
-            .bus
-            .ask(&sender, &tenant.parse().unwrap(), &trail, request, Duration::from_secs(60))
-            .await
-            .unwrap()
+        self.platform.bus.ask(&sender, &tenant.parse().unwrap(), trail, request, Duration::from_secs(60)).await.unwrap()
     }
 
     pub(crate) async fn create(&self, ask: &CreateV1) -> Result<SubscriptionView, CreateRefusal> {
@@ -255,15 +262,20 @@ impl Running {
     }
 
     pub(crate) async fn hint_with(&self, hint: impl Into<WebhookEvent>, number: u64) {
+        self.publish(&Trail::new("hint"), number, &hint.into()).await;
+    }
+
+    /// Publishes a fact of the webhook service.
+    pub(crate) async fn publish(&self, trail: &Trail, number: u64, fact: &impl Fact) {
         let mut unit = Unit::new();
-        unit.publish(&tenant(), number, &Trail::new("hint"), &hint.into());
+        unit.publish(&tenant(), number, trail, fact);
         self.webhook.outbox.commit(unit).await.unwrap();
     }
 
     /// The facts published until now, in the order they came.
     pub(crate) async fn facts(&self) -> Vec<(u64, SubscriptionEvent)> {
         self.settled().await;
-        let facts = self.facts.lock().unwrap();
+        let facts = self.observer.seen();
         let decode = |fact: &Envelope| SubscriptionEvent::decode(&fact.kind, &fact.data).unwrap().unwrap();
         facts.iter().map(|fact| (fact.sequence, decode(fact))).collect()
     }
@@ -275,37 +287,6 @@ impl Running {
         })
         .await;
     }
-}
-
-async fn observe(bus: &Bus) -> Arc<Mutex<Vec<Envelope>>> {
-    let kinds = [
-        CreatedV1::KIND,
-        StatusChangedV1::KIND,
-        StatusChangedV2::KIND,
-        TransitionRejectedV1::KIND,
-        ProofRevokedV1::KIND,
-        ProofKeyPublishedV1::KIND,
-        ProofKeyWithdrawnV1::KIND,
-        QuotaExceededV1::KIND,
-        QuotaRestoredV1::KIND,
-        ReconciledV1::KIND,
-    ];
-    let subscribe = Subscribe {
-        service: "observer".into(),
-        kinds: kinds.map(str::to_owned).into(),
-        max_in_flight: 256,
-        lease: Duration::from_secs(30),
-    };
-    let mut deliveries = bus.subscribe(subscribe).await.unwrap();
-    let facts = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&facts);
-    tokio::spawn(async move {
-        while let Some(delivery) = deliveries.next().await {
-            seen.lock().unwrap().push(delivery.incoming.clone().unwrap());
-            delivery.ack().await.unwrap();
-        }
-    });
-    facts
 }
 
 fn config(settings: &[(String, String)]) -> Config {

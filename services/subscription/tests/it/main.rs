@@ -2,9 +2,12 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod changes;
+#[path = "../contract/mod.rs"]
+mod contract;
 mod create;
 mod harness;
 mod offers;
+mod orders;
 mod proof_keys;
 mod proofs;
 mod reconcile;

@@ -4,8 +4,11 @@
 mod child;
 mod configuration;
 mod conformance;
+mod contracts;
+mod defects;
 mod demo;
 mod faults;
+mod guide;
 mod rotation;
 mod running;
 mod serve;

@@ -52,6 +52,10 @@ impl Running {
         format!("http://{}{path}", self.fleet.public)
     }
 
+    pub(crate) fn bus(&self) -> bus::Bus {
+        self.fleet.bus()
+    }
+
     pub(crate) fn token(&self) -> String {
         self.secrets.token(&Clock::system(), &Entropy::system()).unwrap()
     }

@@ -17,7 +17,8 @@ use outbox::Outbox;
 use serde_json::{Value, json};
 use service::config::{Secret, Sources, load};
 use service::{Host, PLATFORM, PLATFORM_DEFAULTS, Platform, PlatformConfig};
-use store::Key;
+use store::{Key, Query};
+use testkit::contract::{On, Place};
 use testkit::eventually;
 use webhook::Config;
 
@@ -44,6 +45,7 @@ pub(crate) struct Running {
     /// The admin listener.
     pub(crate) admin: SocketAddr,
     pub(crate) client: reqwest::Client,
+    pub(crate) place: Place,
 }
 
 /// What a test changes before the start.
@@ -53,6 +55,8 @@ pub(crate) struct Setup {
     pub(crate) production: bool,
     /// The table of the service, in place of its own SQLite file. Its facts are not relayed then.
     pub(crate) store: Option<Arc<dyn store::Backend>>,
+    /// Which bus.
+    pub(crate) on: On,
 }
 
 pub(crate) fn config() -> Config {
@@ -74,12 +78,15 @@ pub(crate) fn platform_config(folder: &Path, production: bool) -> PlatformConfig
 
 pub(crate) fn host(folder: &Path, production: bool) -> (Host, ManualClock) {
     let (clock, hand) = Clock::manual(NOW_S * 1_000);
-    let status = [(StatusChangedV1::KIND, "webhook"), (StatusChangedV2::KIND, "gateway")];
-    let routes = KINDS.into_iter().map(|kind| (kind, "subscription")).chain(status);
-    let routes: BTreeMap<_, _> = routes.map(|(kind, reader)| (kind.to_owned(), vec![reader.to_owned()])).collect();
-    let options = EmbeddedOptions { routes: Some(routes), ..EmbeddedOptions::default() };
+    let options = EmbeddedOptions { routes: Some(routes()), ..EmbeddedOptions::default() };
     let bus = Bus::embedded(options, clock.clone());
     (Host::on(platform_config(folder, production), bus, clock, Entropy::system()), hand)
+}
+
+fn routes() -> BTreeMap<String, Vec<String>> {
+    let status = [(StatusChangedV1::KIND, "webhook"), (StatusChangedV2::KIND, "gateway")];
+    let routes = KINDS.into_iter().map(|kind| (kind, "subscription")).chain(status);
+    routes.map(|(kind, reader)| (kind.to_owned(), vec![reader.to_owned()])).collect()
 }
 
 impl Running {
@@ -88,10 +95,13 @@ impl Running {
     }
 
     pub(crate) async fn with(folder: &Path, setup: Setup) -> Self {
-        let (host, hand) = host(folder, setup.production);
+        let (clock, hand) = Clock::manual(NOW_S * 1_000);
+        let mut place = Place::start(setup.on).await;
+        let bus = place.bus(routes(), &clock, Some(&hand)).await;
+        let host = Host::on(platform_config(folder, setup.production), bus, clock, Entropy::system());
         let mut config = config();
         setup.config.unwrap_or(|_| ())(&mut config);
-        Self::on(host, hand, config, setup.store).await
+        Self { place, ..Self::on(host, hand, config, setup.store).await }
     }
 
     pub(crate) async fn on(
@@ -110,7 +120,8 @@ impl Running {
         let address = host.serve_public(webhook::NAME, router).await.unwrap();
         let admin = host.serve_admin().await.unwrap();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { host, platform, hand, address, admin, client }
+        let place = Place::start(On::Embedded).await;
+        Self { host, platform, hand, address, admin, client, place }
     }
 
     pub(crate) fn now_s(&self) -> u64 {

@@ -3,6 +3,8 @@
 
 mod attacks;
 mod bodies;
+#[path = "../contract/mod.rs"]
+mod contract;
 mod crash;
 mod differential;
 mod durability;

@@ -139,7 +139,7 @@ impl Request for CancelV1 {
     type Refusal = CancelRefusal;
 
     fn replies() -> Vec<SubscriptionView> {
-        vec![SubscriptionView { cancel_at_period_end: true, ..SubscriptionView::sample() }]
+        vec![SubscriptionView { cancel_at_period_end: Some(true), ..SubscriptionView::sample() }]
     }
 
     fn refusals() -> Vec<CancelRefusal> {

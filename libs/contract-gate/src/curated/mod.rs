@@ -59,12 +59,12 @@ macro_rules! changes {
         $(mod $name {
             pub mod old {
                 #[allow(unused_imports)]
-                use crate::gate::curated::support::*;
+                use crate::curated::support::*;
                 $(#[derive(Serialize, Deserialize, JsonSchema)] $old)+
             }
             pub mod new {
                 #[allow(unused_imports)]
-                use crate::gate::curated::support::*;
+                use crate::curated::support::*;
                 $(#[derive(Serialize, Deserialize, JsonSchema)] $new)+
             }
         })+

@@ -9,14 +9,14 @@ use super::judge;
 use super::rule::Direction;
 
 /// Reads a value with a type and writes it again: what a reader of that type sees.
-pub(crate) type Reparse = dyn Fn(&Value) -> Result<Value, String>;
+pub type Reparse = dyn Fn(&Value) -> Result<Value, String>;
 
 /// A side that can be asked to read: today's type, or a committed schema whose type is history.
-pub(crate) struct Subject<'a> {
+pub struct Subject<'a> {
     /// Its schema.
-    pub(crate) schema: &'a Value,
+    pub schema: &'a Value,
     /// Reads with the type and writes again what it saw; `None` when only the schema is left.
-    pub(crate) reparse: Option<&'a Reparse>,
+    pub reparse: Option<&'a Reparse>,
 }
 
 /// The verdict says one thing and a parser another: the gate has a hole, or a schema does not describe its type.
@@ -95,7 +95,7 @@ pub(crate) fn observe(old: &Subject<'_>, new: &Subject<'_>, count: u64) -> Resul
 ///
 /// # Errors
 /// A schema can't be used for validation, or the disagreement as a sentence.
-pub(crate) fn crosscheck(old: &Subject<'_>, new: &Subject<'_>, count: u64) -> Result<(), String> {
+pub fn crosscheck(old: &Subject<'_>, new: &Subject<'_>, count: u64) -> Result<(), String> {
     let verdict = judge(old.schema, new.schema);
     let observed = observe(old, new, count)?;
     let refused = |direction| verdict.iter().any(|violation| violation.direction == direction);

@@ -6,8 +6,8 @@
 //! (`x-unknown`, our mark for `#[serde(other)]`). Beyond parsing, nothing that was told may fall silent: a dropped
 //! field, a value that now reads as `unknown` or a changed default parses well and still breaks whoever relied on it.
 //!
-//! The rules are in [`rule`], the comparison in [`diff`] over the normal form of [`shape`]; [`crosscheck`] generates
-//! [`instances`] and holds the verdict against real parsers.
+//! The rules are in `rule`, the comparison in `diff` over the normal form of `shape`; [`crosscheck`] generates
+//! `instances` and holds the verdict against real parsers.
 
 mod crosscheck;
 #[cfg(test)]
@@ -18,13 +18,13 @@ mod meaning;
 mod rule;
 mod shape;
 
-pub(crate) use crosscheck::{Subject, crosscheck};
-pub(crate) use rule::{Direction, Violation};
+pub use crosscheck::{Reparse, Subject, crosscheck};
+pub use rule::{Direction, Rule, Violation};
 
 use serde_json::Value;
 
 /// Every reason why `new` may not replace `old`; empty when it may.
-pub(crate) fn judge(old: &Value, new: &Value) -> Vec<Violation> {
+pub fn judge(old: &Value, new: &Value) -> Vec<Violation> {
     let mut violations = diff::unreadable(old, new, Direction::Backward);
     violations.extend(diff::unreadable(new, old, Direction::Forward));
     violations.extend(meaning::lost(old, new));

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Who can't read whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
+pub enum Direction {
     /// Today's reader fails on yesterday's data.
     Backward,
     /// Yesterday's reader fails on today's data.
@@ -15,7 +15,7 @@ pub(crate) enum Direction {
 
 /// A rule of the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Rule {
+pub enum Rule {
     /// A field is gone.
     FieldRemoved,
     /// A new field is required.
@@ -64,7 +64,7 @@ pub(crate) enum Rule {
 
 impl Rule {
     /// The rule's stable name.
-    pub(crate) fn id(self) -> &'static str {
+    pub fn id(self) -> &'static str {
         match self {
             Self::FieldRemoved => "field-removed",
             Self::RequiredAdded => "required-added",
@@ -119,15 +119,15 @@ impl Rule {
 
 /// One reason why a schema may not replace another.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Violation {
+pub struct Violation {
     /// Where, as a JSON path: `$.peers[].status`, `$<type=offer>.sdp`, `$.metadata.*`.
-    pub(crate) path: String,
+    pub path: String,
     /// Which rule.
-    pub(crate) rule: Rule,
+    pub rule: Rule,
     /// Who can't read whom.
-    pub(crate) direction: Direction,
+    pub direction: Direction,
     /// What happened, in words.
-    pub(crate) sentence: String,
+    pub sentence: String,
 }
 
 impl Violation {

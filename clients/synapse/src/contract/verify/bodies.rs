@@ -1,0 +1,57 @@
+//! What every request kind must do with bodies that are broken, unknown in parts, or late.
+
+use serde_json::{Value, json};
+
+use super::asking::{Asked, Deadline, Run, request};
+use super::book::Offence;
+
+/// Asks `kind` with every sort of body. `body` is one that is safe to send any number of times.
+pub(super) async fn check(run: &Run<'_>, kind: &'static str, body: &Value) {
+    let promise = request(kind);
+    let plain = run.ask(kind, body).await;
+    let answered = match plain.failed().is_ok() || matches!(plain.answer, super::asking::Answer::Silent(_)) {
+        true => Err(Offence::new("an answer", plain.shape())),
+        false => Ok(()),
+    };
+    if run.book.judge(&promise, "it is answered", answered).is_none() {
+        return;
+    }
+    let mut more = body.clone();
+    more["x_verify_unknown"] = json!({"added": "by a newer asker"});
+    let asked = run.ask(kind, &more).await;
+    run.book.judge(&promise, "an unknown field changes nothing", same(&plain, &asked));
+    let cut = body.to_string();
+    let cut = cut.as_bytes()[..cut.len() - 1].to_vec();
+    let asked = run.ask_raw(kind, cut.into(), Deadline::Ample).await;
+    run.book.judge(&promise, "a body that is no JSON fails for good", asked.failed());
+    let asked = run.ask(kind, &json!([1, 2, 3])).await;
+    // An empty struct is also read from a list by some readers; what has fields is not.
+    if body.as_object().is_some_and(|fields| !fields.is_empty()) {
+        run.book.judge(&promise, "a body of another type fails for good", asked.failed());
+        retyped(run, kind, body).await;
+    }
+    let asked = run.ask_raw(kind, body.to_string().into(), Deadline::Passed).await;
+    run.book.judge(&promise, "after its deadline nothing is done", asked.too_late());
+}
+
+/// Each required field left out, and each field as another type.
+async fn retyped(run: &Run<'_>, kind: &'static str, body: &Value) {
+    let promise = request(kind);
+    let Some(fields) = body.as_object() else { return };
+    let Some((name, value)) = fields.iter().next() else { return };
+    let mut without = body.clone();
+    without.as_object_mut().map(|fields| fields.remove(name));
+    let asked = run.ask(kind, &without).await;
+    run.book.judge(&promise, "a body without a required field fails for good", asked.failed());
+    let mut other = body.clone();
+    other[name] = if value.is_number() { json!("text") } else { json!(7) };
+    let asked = run.ask(kind, &other).await;
+    run.book.judge(&promise, "a field of another type fails for good", asked.failed());
+}
+
+fn same(plain: &Asked, asked: &Asked) -> Result<(), Offence> {
+    if plain.shape() == asked.shape() {
+        return Ok(());
+    }
+    Err(Offence::new(format!("{}, as without the field", plain.shape()), asked.shape()))
+}

@@ -1,0 +1,55 @@
+//! What signaling reads.
+
+use std::time::Duration;
+
+use contracts::events::presence::PeerWentOfflineV1;
+use contracts::requests::presence::LookupV1;
+use contracts::requests::subscription::ListProofKeysV1;
+use contracts::signals::EVERYBODY;
+use contracts::signals::gateway::EntitlementLostV1;
+use contracts::{Answer, Contract, SessionId};
+use testkit::contract::{Answers, On, ReadingSuite, golden_facts};
+
+use crate::harness::{World, run_alone};
+
+testkit::on_every_bus!(what_is_read_is_what_is_committed);
+
+async fn what_is_read_is_what_is_committed(on: On) {
+    run_alone(on, async |world| {
+        let asked = [LookupV1::KIND, ListProofKeysV1::KIND];
+        let others = Answers::serve(&world.bus, &asked).await;
+        let read: Vec<&str> = signaling::SUBSCRIPTIONS.iter().map(|line| line.kind).collect();
+        let suite = ReadingSuite::start(signaling::NAME, &read, &[EntitlementLostV1::KIND], &asked);
+        others
+            .each(&suite, ListProofKeysV1::KIND, async |_| {
+                // The key is unknown, and was asked for a while ago.
+                world.hand.advance(Duration::from_secs(2));
+                let _ = open(world).await;
+            })
+            .await;
+        world.publish_key().await;
+        others.each(&suite, LookupV1::KIND, async |_| drop(open(world).await)).await;
+        suite.ask_all(&world.bus, &world.clock).await;
+        suite.signal_all(&world.bus, &world.clock, EntitlementLostV1::KIND, EVERYBODY).await;
+        for kind in read {
+            let owner = if kind == PeerWentOfflineV1::KIND { &world.presence } else { &world.subscription };
+            for fact in golden_facts(kind) {
+                world.publish(owner, &fact).await;
+            }
+        }
+        suite.finish(env!("CARGO_MANIFEST_DIR"), env!("CARGO_TARGET_TMPDIR")).await;
+    })
+    .await;
+}
+
+async fn open(world: &World) -> Option<SessionId> {
+    let ask = contracts::requests::signaling::OpenSessionV1 {
+        from: crate::harness::id("alice"),
+        to: crate::harness::id("bob"),
+        proof: world.proof("alice"),
+    };
+    match world.ask(crate::harness::ACME, &ask).await {
+        Answer::Ok(opened) => Some(opened.session_id),
+        _ => None,
+    }
+}

@@ -1,0 +1,5 @@
+//! What the subscription service promises and what it needs from others, on every bus (docs/contracts).
+
+mod events;
+mod reads;
+mod requests;

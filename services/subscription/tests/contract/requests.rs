@@ -1,0 +1,74 @@
+//! Each request that the subscription service serves.
+
+use clock::Clock;
+use contracts::events::subscription::Status;
+use contracts::requests::subscription::{CreateV1, GetV1, ListProofKeysV1, SubscriptionView, VerifyV1};
+use stripe_emulator::Options;
+use testkit::contract::{On, Requests};
+
+use crate::harness::{World, prove, until, wish};
+
+testkit::on_every_bus!(every_request_is_answered_as_promised);
+
+async fn every_request_is_answered_as_promised(on: On) {
+    let world = World::on_bus(on, Clock::system(), &[], Options::default()).await;
+    let platform = &world.service.platform;
+    let mut requests = Requests::of(subscription::NAME, &platform.bus, &platform.clock);
+    let view = creates(&world, &mut requests).await;
+    gets(&world, &mut requests, &view).await;
+    verifies(&world, &mut requests, &view).await;
+    let keys = ListProofKeysV1 {};
+    assert_eq!(requests.good(&keys).await.keys.len(), 1);
+    requests.twice(&keys, async || state(&world).await).await;
+    requests.late(&keys, async || state(&world).await).await;
+    requests.bodies(&keys).await;
+    requests.finish();
+}
+
+/// What a request could change: subscriptions at Stripe, and what was told.
+async fn state(world: &World) -> (usize, usize) {
+    world.service.settled().await;
+    world.service.place.quiet().await;
+    (world.at_stripe().await.len(), world.service.observer.seen().len())
+}
+
+async fn creates(world: &World, requests: &mut Requests<'_>) -> SubscriptionView {
+    let view = requests.good(&wish("ada", "key-1")).await;
+    requests.twice(&wish("ada", "key-1"), async || state(world).await).await;
+    requests.late(&wish("ada", "key-late"), async || state(world).await).await;
+    requests.bodies(&wish("ada", "key-1")).await;
+    let unknown = CreateV1 { price_id: "price_free".into(), ..wish("ada", "key-2") };
+    requests.refused("unknown_price", &unknown).await;
+    let mut marked = wish("ada", "key-3");
+    marked.metadata.insert("synapse_tenant".into(), "other".into());
+    requests.refused("invalid_metadata", &marked).await;
+    let other = CreateV1 { metadata: Default::default(), ..wish("ada", "key-1") };
+    requests.refused("idempotency_mismatch", &other).await;
+    let unpayable = CreateV1 { payment_method_id: Some("no id of Stripe's".into()), ..wish("ada", "key-4") };
+    requests.refused("payment_failed", &unpayable).await;
+    view
+}
+
+async fn gets(world: &World, requests: &mut Requests<'_>, view: &SubscriptionView) {
+    let get = GetV1 { subscription_id: view.subscription_id.clone() };
+    assert_eq!(requests.good(&get).await, *view);
+    requests.twice(&get, async || state(world).await).await;
+    requests.late(&get, async || state(world).await).await;
+    requests.bodies(&get).await;
+    requests.refused("not_found", &GetV1 { subscription_id: "nobodys".parse().unwrap() }).await;
+}
+
+async fn verifies(world: &World, requests: &mut Requests<'_>, view: &SubscriptionView) {
+    let verify = prove(view, "ada");
+    assert!(!requests.good(&verify).await.proof.is_empty());
+    requests.one_effect(&verify, async || state(world).await, "each is another proof, and none is kept").await;
+    requests.late(&verify, async || state(world).await).await;
+    requests.bodies(&verify).await;
+    let nobodys = VerifyV1 { subscription_id: "nobodys".parse().unwrap(), ..verify.clone() };
+    requests.refused("not_found", &nobodys).await;
+    requests.refused("not_owner", &prove(view, "mallory")).await;
+    world.cancel_at_stripe(&view.stripe_subscription_id).await;
+    world.service.hint(view, "canceled", 1).await;
+    until("it is canceled", async || world.service.get(view).await.status == Status::Canceled).await;
+    requests.refused("not_entitled", &verify).await;
+}

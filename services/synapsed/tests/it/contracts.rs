@@ -1,0 +1,65 @@
+//! The same verification as against a deployed system, on the embedded bus in this process; and the defects that it
+//! must not overlook.
+
+use std::time::Duration;
+
+use clock::{Clock, Entropy};
+use synapse::contract::{Limits, Public, Report, Stripe, Target, Verdict, verify, watch};
+use synapsed::development::{PRICE, STRIPE_KEY};
+
+use crate::running::{Running, set};
+
+/// Everything at once on a machine full of tests.
+fn limits() -> Limits {
+    Limits {
+        total: Duration::from_secs(60),
+        patience: Duration::from_secs(15),
+        quiet: Duration::from_millis(400),
+        rate_per_s: 1_000,
+    }
+}
+
+pub(crate) async fn running() -> Running {
+    let running = Running::start(|overrides, _| {
+        // A third of it is over in a second: a heartbeat then renews it.
+        set(overrides, "PRESENCE__LEASE_MS", "3000");
+        set(overrides, "PLATFORM__TELEMETRY__LOG_FILTER", "off");
+    })
+    .await;
+    running.point_webhooks().await;
+    running
+}
+
+pub(crate) fn stripe(running: &Running) -> Stripe {
+    Stripe::try_new(running.stripe.base_url(), STRIPE_KEY, PRICE).unwrap()
+}
+
+fn by_name(report: &Report, wanted: fn(&Verdict) -> bool) -> Vec<String> {
+    report.contracts.iter().filter(|one| wanted(&one.verdict)).map(|one| one.name.clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_contract_holds_in_one_process() {
+    let running = running().await;
+    let target = Target {
+        bus: Some(running.bus()),
+        public: Some(Public::try_new(&running.url(""), &running.token()).unwrap()),
+        stripe: Some(stripe(&running)),
+        services: Vec::new(),
+    };
+    let (clock, entropy) = (Clock::system(), Entropy::system());
+    let watching = async {
+        let sightings = watch(&running.bus(), &clock, clock.sleep(Duration::from_secs(10))).await.unwrap();
+        assert!(sightings.ok, "{}", sightings.text());
+        sightings
+    };
+    let verifying = verify(&target, limits(), &clock, &entropy, std::future::pending());
+    let (report, sightings) = tokio::join!(verifying, watching);
+    let report = report.unwrap();
+    assert!(report.ok && report.cut_short.is_none(), "{}", report.text());
+    let unseen = by_name(&report, |verdict| matches!(verdict, Verdict::NotTestable { .. }));
+    // Told once a day, when keys are rotated.
+    assert_eq!(unseen, ["subscription.proof_key_published.v1"], "{}", report.text());
+    assert!(sightings.kinds.len() > 25, "{}", sightings.text());
+    running.stop().await;
+}
