@@ -76,7 +76,7 @@ pub(crate) struct Events(pub(crate) Arc<Subscriptions>);
 #[async_trait]
 impl Consumer for Events {
     async fn handle(&self, event: &Envelope, unit: &mut Unit) -> Result<(), Failure> {
-        let (tenant, trail) = (&event.tenant, event.follow());
+        let (service, tenant, trail) = (&self.0, &event.tenant, event.follow());
         match event.kind.as_str() {
             StripeSubscriptionChangedV1::KIND => {
                 let changed: SubscriptionHint = outbox::read(NAME, event)?;
@@ -86,7 +86,7 @@ impl Consumer for Events {
                     stripe_event_id: &changed.stripe_event_id,
                     status: changed.hinted_status.as_deref(),
                 };
-                refresh::on_hint(&self.0, tenant, hint, &trail, unit).await
+                refresh::on_hint(service, tenant, hint, &trail, unit).await
             }
             StripeCheckoutChangedV1::KIND => {
                 let changed: CheckoutHint = outbox::read(NAME, event)?;
@@ -98,20 +98,20 @@ impl Consumer for Events {
                     stripe_event_id: &changed.stripe_event_id,
                     status: None,
                 };
-                refresh::on_hint(&self.0, tenant, hint, &trail, unit).await
+                refresh::on_hint(service, tenant, hint, &trail, unit).await
             }
-            StripeCustomerChangedV1::KIND => customer::on_hint(&self.0, &outbox::read(NAME, event)?).await,
-            StripeCatalogueChangedV1::KIND => plans::on_hint(&self.0, &outbox::read(NAME, event)?).await,
+            StripeCustomerChangedV1::KIND => customer::on_hint(service, &outbox::read(NAME, event)?).await,
+            StripeCatalogueChangedV1::KIND => plans::on_hint(service, &outbox::read(NAME, event)?).await,
             StripeEntitlementsChangedV1::KIND => {
-                features::on_hint(&self.0, tenant, &outbox::read(NAME, event)?, unit).await
+                features::on_hint(service, tenant, &outbox::read(NAME, event)?, unit).await
             }
             gateway::UsageRecordedV1::KIND => {
                 let used: gateway::UsageRecordedV1 = outbox::read(NAME, event)?;
-                usage::record(&self.0, tenant, &used.usage, &trail, unit).await
+                usage::record(service, tenant, &used.usage, &trail, unit).await
             }
             tunnel::UsageRecordedV1::KIND => {
                 let used: tunnel::UsageRecordedV1 = outbox::read(NAME, event)?;
-                usage::record(&self.0, tenant, &used.usage, &trail, unit).await
+                usage::record(service, tenant, &used.usage, &trail, unit).await
             }
             // Not subscribed to: an invoice's event comes as a subscription's too.
             _ => Ok(()),

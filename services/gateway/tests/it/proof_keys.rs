@@ -53,15 +53,8 @@ async fn who_has_the_keys_already_is_told_so() {
 #[tokio::test]
 async fn without_any_key_the_answer_says_when_to_come_back() {
     run_alone(async |world| {
-        world
-            .publish(
-                &SubscriptionEvent::from(ProofKeyWithdrawnV1 {
-                    kid: "k-1".into(),
-                    until_ms: START_MS + 60_000,
-                    reason: "test".into(),
-                }),
-            )
-            .await;
+        let withdrawn = ProofKeyWithdrawnV1 { kid: "k-1".into(), until_ms: START_MS + 60_000, reason: "test".into() };
+        world.publish(&SubscriptionEvent::from(withdrawn)).await;
         let answer = world.http_as(PATH, "", "").await;
         assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
     })
