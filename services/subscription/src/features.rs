@@ -6,7 +6,6 @@
 //! | `entitlements#<tenant>` | Stripe's customer | lookup keys of the active entitlements when we last looked |
 
 use contracts::TenantId;
-use contracts::events::webhook::StripeEntitlementsChangedV1;
 use outbox::{Failure, Unit};
 use serde::{Deserialize, Serialize};
 use store::{Condition, Item, Key, Store, StoreError, StoreErrorKind};
@@ -25,11 +24,17 @@ struct Entitlements {
     features: Vec<String>,
 }
 
+/// What is read of `webhook.stripe_entitlements_changed.v1`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Hint {
+    stripe_customer_id: String,
+}
+
 /// Stripe announced that a customer's entitlements changed: reads what is true now and adds it to `unit`.
 pub(crate) async fn on_hint(
     service: &Subscriptions,
     tenant: &TenantId,
-    hint: &StripeEntitlementsChangedV1,
+    hint: &Hint,
     unit: &mut Unit,
 ) -> Result<(), Failure> {
     let key = key(tenant, &hint.stripe_customer_id);
