@@ -1,4 +1,5 @@
-//! How fast the bus, the outbox, the envelope and the intake of webhooks are, against references measured in the same run.
+//! How fast the bus, the outbox, the envelope, proofs and the intake of webhooks are, against references measured in the
+//! same run.
 //!
 //! `cargo xtask bench` builds and runs this. Each bench gives rows; a row's name begins with its bench. What each one
 //! measures stands at the head of its file and in docs/performance.md.
@@ -9,8 +10,10 @@ mod envelope;
 mod ingest;
 mod latency;
 mod load;
+mod proof;
 mod relay;
 mod report;
+mod revocation;
 mod rounds;
 mod stripe;
 mod verify;
@@ -23,14 +26,10 @@ use clock::Clock;
 
 use report::Report;
 
-/// As in the services' programs.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", about = "Measures against references in the same run.")]
 struct Arguments {
-    /// Only these benches: envelope, relay, consume, latency, verify, ingest (default: all).
+    /// Only these benches: envelope, proof, relay, consume, latency, verify, ingest, revocation (default: all).
     names: Vec<String>,
     /// Writes the rows as JSON to this file; without a file to standard output.
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
@@ -40,7 +39,7 @@ struct Arguments {
     only: Option<rounds::Side>,
 }
 
-const BENCHES: [&str; 6] = ["envelope", "relay", "consume", "latency", "verify", "ingest"];
+const BENCHES: [&str; 8] = ["envelope", "proof", "relay", "consume", "latency", "verify", "ingest", "revocation"];
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -59,6 +58,8 @@ async fn main() -> Result<()> {
         }
         match name {
             "envelope" => envelope::run(&clock, &mut report)?,
+            "proof" => proof::run(&clock, &mut report).await?,
+            "revocation" => revocation::run(&clock, &mut report).await?,
             "relay" => relay::run(&clock, &mut report).await?,
             "consume" => consume::run(&clock, &mut report).await?,
             "verify" => verify::run(&clock, &mut report).await?,

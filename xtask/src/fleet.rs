@@ -28,6 +28,7 @@ const STRIPE_KEY: &str = "sk_test_synapse";
 const PRICE: &str = "price_team_monthly:2900:eur:month:Team";
 /// Development only: everything listens on loopback and ends with this process.
 const TOKEN_SECRET: &str = "a development secret of the fleet, not for use elsewhere";
+const SEALING_SECRET: &str = "a-development-sealing-secret-of-the-fleet";
 const WEBHOOK_SECRET: &str = "whsec_development_fleet_0123456789abcdef";
 
 const READY: Duration = Duration::from_secs(60);
@@ -83,6 +84,7 @@ pub(crate) fn run(root: &Path, carrier: Carrier, json: bool) -> Result<()> {
             ("SYNAPSE_WEBHOOK__SECRETS", WEBHOOK_SECRET),
             ("SYNAPSE_SUBSCRIPTION__STRIPE__BASE_URL", &stripe_url),
             ("SYNAPSE_SUBSCRIPTION__STRIPE__SECRET_KEY", STRIPE_KEY),
+            ("SYNAPSE_SUBSCRIPTION__PROOFS__SEALING_SECRET", SEALING_SECRET),
         ]);
         let mut process = Process::spawn(&command, &folder.path().join(format!("{name}.log")));
         wait_until_ready(name, admin, &mut process)?;

@@ -3,6 +3,7 @@
 
 mod admin;
 mod api;
+pub mod billing;
 pub mod conformance;
 pub mod contract;
 pub mod dead_letters;

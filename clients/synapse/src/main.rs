@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use synapse::demo::{self, Reporter, Target};
-use synapse::{conformance, contract, dead_letters, tunnel, webhooks};
+use synapse::{billing, conformance, contract, dead_letters, tunnel, webhooks};
 
 /// Talk to a Synapse-D installation.
 #[derive(Parser)]
@@ -22,6 +22,8 @@ enum Command {
     Contract(contract::Arguments),
     /// What a service could not handle: list, show, redrive, drop.
     DeadLetters(dead_letters::Arguments),
+    /// Subscriptions, usage, plans, proofs' keys; reconcile with Stripe.
+    Billing(billing::Arguments),
     /// Give a program on this machine a public URL.
     Tunnel(tunnel::Arguments),
     /// What Stripe sent: list, show, replay, dead letters.
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         runtime.block_on(async {
             match Arguments::parse().command {
                 Command::Demo(arguments) => Ok(run_demo(arguments).await),
+                Command::Billing(arguments) => billing::run(arguments).await,
                 Command::Tunnel(arguments) => tunnel::run(arguments).await,
                 Command::Conformance(arguments) => conformance::command(arguments).await,
                 Command::Contract(arguments) => Ok(contract::run(arguments).await),

@@ -2,8 +2,89 @@
 //
 // Optional fields may be missing or null. An open enum (`| (string & {})`) may hold values newer than this file.
 
+/** Why a subscription was not ended. */
+export type CancelRefusal =
+  | {
+    code: "not_found";
+  }
+  | {
+    code: "not_owner";
+  }
+  | {
+    code: "illegal_transition";
+    /** The status it is in. */
+    from: Status;
+  }
+  | {
+    code: "unknown";
+  }
+  | (string & {});
+
 /** What of the catalogue changed. */
 export type CatalogueObject = "price" | "product" | "unknown" | (string & {});
+
+/** Why a plan was not changed. */
+export type ChangePlanRefusal =
+  | {
+    code: "not_found";
+  }
+  | {
+    code: "not_owner";
+  }
+  | {
+    code: "illegal_transition";
+    /** The status it is in. */
+    from: Status;
+  }
+  | {
+    /** What may be asked for. */
+    allowed: string[];
+    code: "unknown_price";
+  }
+  | {
+    code: "idempotency_mismatch";
+  }
+  | {
+    code: "payment_failed";
+    /** What the client must do. */
+    message: string;
+  }
+  | {
+    code: "unknown";
+  }
+  | (string & {});
+
+/** An open checkout page. */
+export interface Checkout {
+  /** When the page closes, Unix milliseconds; absent where Stripe did not say. */
+  expires_at_ms?: number | null;
+  /** Stripe's session id (`cs_…`). */
+  stripe_checkout_session_id: string;
+  /** The subscription that it makes; it can be read once the customer has paid. */
+  subscription_id: string;
+  /** Where to send the browser. */
+  url: string;
+}
+
+/** Why no checkout page was opened. */
+export type CheckoutRefusal =
+  | {
+    /** What may be asked for. */
+    allowed: string[];
+    code: "unknown_price";
+  }
+  | {
+    code: "invalid";
+    /** One line per violation, `field: rule`. */
+    violations: string[];
+  }
+  | {
+    code: "idempotency_mismatch";
+  }
+  | {
+    code: "unknown";
+  }
+  | (string & {});
 
 /** What a client says. */
 export type ClientFrame =
@@ -87,12 +168,24 @@ export type CreateRefusal =
     violations: string[];
   }
   | {
+    code: "invalid";
+    /** One line per violation, `field: rule`. */
+    violations: string[];
+  }
+  | {
     code: "idempotency_mismatch";
   }
   | {
     code: "payment_failed";
     /** What the client must do. */
     message: string;
+  }
+  | {
+    code: "payment_action_required";
+    /** What the client must do. */
+    payment: PaymentStep;
+    /** The subscription that waits. */
+    subscription_id: string;
   }
   | {
     code: "unknown";
@@ -229,6 +322,14 @@ export type OpenSessionRefusal =
 /** What became of a client frame. */
 export type Outcome = "accepted" | "delivered" | "queued" | "expired" | "refused";
 
+/** How a payment that waits for the customer goes on: with either of them. */
+export interface PaymentStep {
+  /** For Stripe.js: the payment intent's client secret. Give it to nobody but the customer. */
+  client_secret?: string | null;
+  /** A page of Stripe's on which the customer pays. */
+  hosted_invoice_url?: string | null;
+}
+
 /** A page of peers. */
 export interface PeerPage {
   /** Set while more may follow. */
@@ -297,6 +398,57 @@ export interface PeerView {
   /** The subscription that entitles it. */
   subscription_id: string;
 }
+
+/** Something that may be bought. */
+export interface PlanView {
+  /** What it includes. */
+  features: string[];
+  /** How long access goes on after a payment failed, milliseconds. */
+  grace_ms: number;
+  /** What it limits, by name; what is not here is not limited. */
+  limits: Record<string, number>;
+  /** Its name. */
+  name: string;
+  /** The Stripe prices it may be bought by. */
+  price_ids: string[];
+}
+
+/** What is on offer. */
+export interface Plans {
+  /** In the order of the configuration, a tenant's own first. */
+  plans: PlanView[];
+}
+
+/** How the catalogue compares with Stripe. */
+export interface PlansReport {
+  /** Whether it is about real money. */
+  livemode: boolean;
+  /** Whether everything can be sold. */
+  ok: boolean;
+  /** Every price in this mode. */
+  prices: PriceReport[];
+}
+
+/** An open portal page; Stripe closes it after a few minutes. */
+export interface Portal {
+  /** Where to send the browser. */
+  url: string;
+}
+
+/** Why no portal page was opened. */
+export type PortalRefusal =
+  | {
+    code: "no_customer";
+  }
+  | {
+    code: "invalid";
+    /** One line per violation, `field: rule`. */
+    violations: string[];
+  }
+  | {
+    code: "unknown";
+  }
+  | (string & {});
 
 /** A peer came, went or changed its status. Addressed by tenant; every gateway process takes it. */
 export interface PresenceChangedV1 {
@@ -454,6 +606,18 @@ export type PresenceSetStatusV1Reply =
     failed: Failure;
   };
 
+/** What Stripe says of one price. */
+export interface PriceReport {
+  /** The plan that is billed by it. */
+  plan: string;
+  /** The price. */
+  price_id: string;
+  /** What is wrong with it and what to do; empty when it can be sold. */
+  problems: string[];
+  /** Whose plan it is; empty for everybody's. */
+  tenants?: string[];
+}
+
 /** An error as RFC 9457 writes it (`application/problem+json`), with our extensions. */
 export interface Problem {
   /** Stable code for programs. */
@@ -507,6 +671,29 @@ export interface ProofKeys {
   /** All that may verify now. */
   keys: ProofKey[];
 }
+
+/** Why a subscription was not resumed. */
+export type ResumeRefusal =
+  | {
+    code: "not_found";
+  }
+  | {
+    code: "not_owner";
+  }
+  | {
+    code: "illegal_transition";
+    /** The status it is in. */
+    from: Status;
+  }
+  | {
+    code: "payment_failed";
+    /** What the client must do. */
+    message: string;
+  }
+  | {
+    code: "unknown";
+  }
+  | (string & {});
 
 /** Why a signal was not passed on. */
 export type SendRefusal =
@@ -701,6 +888,121 @@ export interface SignalingSessionOpenedV1 {
 /** Stripe's subscription statuses. A status we don't know is kept as text elsewhere and fails closed. */
 export type Status = "incomplete" | "incomplete_expired" | "trialing" | "active" | "past_due" | "unpaid" | "paused" | "canceled" | "unknown" | (string & {});
 
+/** End a subscription, now or with its paid period. Ending what has ended changes nothing. */
+export interface SubscriptionCancelV1 {
+  /** With the paid period rather than now. */
+  at_period_end: boolean;
+  /** Whether they may change those of others in their tenant. */
+  is_admin?: boolean;
+  /** Which subscription. */
+  subscription_id: string;
+  /** Who asks. */
+  user_id: string;
+}
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type SubscriptionCancelV1Reply =
+  | {
+    ok: SubscriptionView;
+  }
+  | {
+    refused: CancelRefusal;
+  }
+  | {
+    failed: Failure;
+  };
+
+/** Bill a subscription by another price. The same idempotency key of the same user changes it once. */
+export interface SubscriptionChangePlanV1 {
+  /** The caller's Idempotency-Key. */
+  idempotency_key: string;
+  /** Whether they may change those of others in their tenant. */
+  is_admin?: boolean;
+  /** A Stripe price on the allow-list. */
+  price_id: string;
+  /** Which subscription. */
+  subscription_id: string;
+  /** Who asks. */
+  user_id: string;
+}
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type SubscriptionChangePlanV1Reply =
+  | {
+    ok: SubscriptionView;
+  }
+  | {
+    refused: ChangePlanRefusal;
+  }
+  | {
+    failed: Failure;
+  };
+
+/** Compare every price of the catalogue with Stripe's. */
+export type SubscriptionCheckPlansV1 = Record<string, never>;
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type SubscriptionCheckPlansV1Reply =
+  | {
+    ok: PlansReport;
+  }
+  | {
+    refused: NeverRefused;
+  }
+  | {
+    failed: Failure;
+  };
+
+/** Open a checkout page on which a user buys a subscription. The same idempotency key of the same user gives the same page. */
+export interface SubscriptionCreateCheckoutV1 {
+  /** Where it goes when the customer turns back; on the list of return URLs. */
+  cancel_url: string;
+  /** The customer's e-mail address, for Stripe's receipts. */
+  email?: string | null;
+  /** The caller's Idempotency-Key. */
+  idempotency_key: string;
+  /** As in `subscription.create.v1`. */
+  metadata?: Record<string, string>;
+  /** A Stripe price on the allow-list. */
+  price_id: string;
+  /** Where the browser goes when it is paid; on the list of return URLs. */
+  success_url: string;
+  /** Who buys. */
+  user_id: string;
+}
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type SubscriptionCreateCheckoutV1Reply =
+  | {
+    ok: Checkout;
+  }
+  | {
+    refused: CheckoutRefusal;
+  }
+  | {
+    failed: Failure;
+  };
+
+/** Open the page on which a user manages payment methods, invoices and subscriptions. */
+export interface SubscriptionCreatePortalV1 {
+  /** Where the browser goes afterwards; on the list of return URLs. */
+  return_url: string;
+  /** Whose. */
+  user_id: string;
+}
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type SubscriptionCreatePortalV1Reply =
+  | {
+    ok: Portal;
+  }
+  | {
+    refused: PortalRefusal;
+  }
+  | {
+    failed: Failure;
+  };
+
 /** Create a subscription; the same idempotency key of the same user gives the same one. */
 export interface SubscriptionCreateV1 {
   /** The customer's e-mail address, for Stripe's receipts. */
@@ -759,6 +1061,21 @@ export type SubscriptionGetV1Reply =
     failed: Failure;
   };
 
+/** Tell what a tenant's users may buy. */
+export type SubscriptionListPlansV1 = Record<string, never>;
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type SubscriptionListPlansV1Reply =
+  | {
+    ok: Plans;
+  }
+  | {
+    refused: NeverRefused;
+  }
+  | {
+    failed: Failure;
+  };
+
 /** Tell every key that proofs may be signed with now: what a verifier that starts late needs. */
 export type SubscriptionListProofKeysV1 = Record<string, never>;
 
@@ -773,6 +1090,50 @@ export type SubscriptionListProofKeysV1Reply =
   | {
     failed: Failure;
   };
+
+/** Why nothing was listed. */
+export type SubscriptionListRefusal =
+  | {
+    code: "invalid_page";
+    /** Which field and rule. */
+    message: string;
+  }
+  | {
+    code: "unknown";
+  }
+  | (string & {});
+
+/** Tell a user's subscriptions, or a whole tenant's; oldest first. */
+export interface SubscriptionListV1 {
+  /** Where the last page ended. */
+  after?: string | null;
+  /** Subscriptions a page, 1 to 100. */
+  limit: number;
+  /** Only those in this status. */
+  status?: Status | null;
+  /** Whose; absent for the whole tenant's, which is for administrators. */
+  user_id?: string | null;
+}
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type SubscriptionListV1Reply =
+  | {
+    ok: SubscriptionPage;
+  }
+  | {
+    refused: SubscriptionListRefusal;
+  }
+  | {
+    failed: Failure;
+  };
+
+/** A page of subscriptions. */
+export interface SubscriptionPage {
+  /** Set while more may follow. */
+  next?: string | null;
+  /** As we last saw them at Stripe. A page may be short of the limit, or empty, and not be the last. */
+  subscriptions: SubscriptionView[];
+}
 
 /** A public key for proofs, told before anything is signed with it. */
 export interface SubscriptionProofKeyPublishedV1 {
@@ -791,6 +1152,28 @@ export interface SubscriptionProofRevokedV1 {
   /** When the last of them has expired anyway, Unix milliseconds; the record may be dropped then. */
   until_ms: number;
 }
+
+/** Take back a cancellation that has not happened yet, or wake up a paused subscription. Resuming what runs changes nothing. */
+export interface SubscriptionResumeV1 {
+  /** Whether they may change those of others in their tenant. */
+  is_admin?: boolean;
+  /** Which subscription. */
+  subscription_id: string;
+  /** Who asks. */
+  user_id: string;
+}
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type SubscriptionResumeV1Reply =
+  | {
+    ok: SubscriptionView;
+  }
+  | {
+    refused: ResumeRefusal;
+  }
+  | {
+    failed: Failure;
+  };
 
 /** A subscription's status changed. Superseded by v2, which says what it was before and whether it entitles. */
 export interface SubscriptionStatusChangedV1 {
@@ -816,6 +1199,8 @@ export interface SubscriptionStatusChangedV2 {
 
 /** Somebody asked for a status change that the machine does not allow. */
 export interface SubscriptionTransitionRejectedV1 {
+  /** What was asked: `change_plan`, `cancel`, `resume`; absent for a webhook. */
+  asked?: string | null;
   /** Where it stands. */
   from: Status;
   /** Who asked: `api` or `webhook`. */
@@ -824,6 +1209,8 @@ export interface SubscriptionTransitionRejectedV1 {
   subscription_id: string;
   /** Where it should have gone. */
   to: Status;
+  /** Which user asked; absent for a webhook. */
+  user_id?: string | null;
 }
 
 /** Prove to others that a peer may connect under this subscription. */
@@ -850,10 +1237,14 @@ export type SubscriptionVerifyV1Reply =
 
 /** A subscription as its owner tells it. */
 export interface SubscriptionView {
+  /** Whether it ends with its paid period; absent from services older than this field. */
+  cancel_at_period_end?: boolean | null;
   /** End of the paid period, Unix milliseconds. */
   current_period_end_ms?: number | null;
   /** Caller's metadata. */
   metadata?: Record<string, string>;
+  /** What is to be done so that its first payment goes through; only in the answer to its creation. */
+  payment?: PaymentStep | null;
   /** The plan's name. */
   plan: string;
   /** The Stripe price it is billed by. */
@@ -1082,9 +1473,17 @@ export interface Replies {
   "presence.set_status.v1": PresenceSetStatusV1Reply;
   "signaling.open_session.v1": SignalingOpenSessionV1Reply;
   "signaling.send.v1": SignalingSendV1Reply;
+  "subscription.cancel.v1": SubscriptionCancelV1Reply;
+  "subscription.change_plan.v1": SubscriptionChangePlanV1Reply;
+  "subscription.check_plans.v1": SubscriptionCheckPlansV1Reply;
   "subscription.create.v1": SubscriptionCreateV1Reply;
+  "subscription.create_checkout.v1": SubscriptionCreateCheckoutV1Reply;
+  "subscription.create_portal.v1": SubscriptionCreatePortalV1Reply;
   "subscription.get.v1": SubscriptionGetV1Reply;
+  "subscription.list.v1": SubscriptionListV1Reply;
+  "subscription.list_plans.v1": SubscriptionListPlansV1Reply;
   "subscription.list_proof_keys.v1": SubscriptionListProofKeysV1Reply;
+  "subscription.resume.v1": SubscriptionResumeV1Reply;
   "subscription.verify.v1": SubscriptionVerifyV1Reply;
 }
 
@@ -1097,9 +1496,17 @@ export interface Requests {
   "presence.set_status.v1": PresenceSetStatusV1;
   "signaling.open_session.v1": SignalingOpenSessionV1;
   "signaling.send.v1": SignalingSendV1;
+  "subscription.cancel.v1": SubscriptionCancelV1;
+  "subscription.change_plan.v1": SubscriptionChangePlanV1;
+  "subscription.check_plans.v1": SubscriptionCheckPlansV1;
   "subscription.create.v1": SubscriptionCreateV1;
+  "subscription.create_checkout.v1": SubscriptionCreateCheckoutV1;
+  "subscription.create_portal.v1": SubscriptionCreatePortalV1;
   "subscription.get.v1": SubscriptionGetV1;
+  "subscription.list.v1": SubscriptionListV1;
+  "subscription.list_plans.v1": SubscriptionListPlansV1;
   "subscription.list_proof_keys.v1": SubscriptionListProofKeysV1;
+  "subscription.resume.v1": SubscriptionResumeV1;
   "subscription.verify.v1": SubscriptionVerifyV1;
 }
 

@@ -92,6 +92,11 @@ impl SigningKey {
         self.pair.public_key().as_ref().try_into().expect("an Ed25519 public key has 32 bytes")
     }
 
+    /// The public half as keys are published: base64url without padding (RFC 8037 `x`).
+    pub fn public_text(&self) -> String {
+        jws::encode(&self.public_key())
+    }
+
     /// Completes a JWS: signs `input` and appends the signature.
     pub(crate) fn sign(&self, input: String) -> String {
         let signature = jws::encode(self.pair.sign(input.as_bytes()).as_ref());

@@ -45,6 +45,8 @@ pub fn catalogue() -> Vec<Entry> {
     entries.extend(crate::events::subscription::SubscriptionEvent::entries());
     entries.extend(crate::events::presence::PresenceEvent::entries());
     entries.extend(crate::events::signaling::SignalingEvent::entries());
+    entries.extend(crate::events::gateway::GatewayEvent::entries());
+    entries.extend(crate::events::tunnel::TunnelEvent::entries());
     entries.extend(crate::requests::entries());
     entries.extend(crate::signals::entries());
     entries

@@ -34,6 +34,8 @@ pub mod close {
     pub const ENTITLEMENT_LOST: u16 = 4402;
     /// The proof was refused. Get a new one, then reconnect.
     pub const PROOF_REFUSED: u16 = 4403;
+    /// As many peers as the plan allows are connected. Reconnect when one has left.
+    pub const QUOTA_EXCEEDED: u16 = 4411;
     /// A newer connection of the same peer took over. Don't reconnect.
     pub const TAKEN_OVER: u16 = 4409;
     /// The client read too slowly. Reconnect.

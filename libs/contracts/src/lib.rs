@@ -17,6 +17,7 @@ pub mod frames;
 pub mod http;
 mod ids;
 mod kind;
+pub mod plans;
 pub mod reads;
 pub mod requests;
 pub mod signals;

@@ -12,14 +12,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use outbox::{DeadLetters, Selection};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use store::{Cursor, StoreError};
+use store::Cursor;
+
+use crate::OperatorError;
 
 /// Letters a page unless asked otherwise.
 const DEFAULT_LIMIT: u32 = 50;
@@ -48,29 +48,12 @@ impl DeadLetterDesk {
             .with_state(self.clone())
     }
 
-    fn of(&self, service: &str) -> Result<DeadLetters, Trouble> {
+    fn of(&self, service: &str) -> Result<DeadLetters, OperatorError> {
         let services = self.services.read().unwrap_or_else(PoisonError::into_inner);
         services.get(service).cloned().ok_or_else(|| {
             let known: Vec<_> = services.keys().copied().collect();
-            Trouble(StatusCode::NOT_FOUND, format!("service: {service:?} is not here; here are: {}", known.join(", ")))
+            OperatorError::missing(format!("service: {service:?} is not here; here are: {}", known.join(", ")))
         })
-    }
-}
-
-/// A status and a sentence: this is for operators and their tools, not the public API.
-struct Trouble(StatusCode, String);
-
-impl IntoResponse for Trouble {
-    fn into_response(self) -> Response {
-        (self.0, Json(json!({ "error": self.1 }))).into_response()
-    }
-}
-
-impl From<StoreError> for Trouble {
-    fn from(error: StoreError) -> Self {
-        let status =
-            if error.is_retryable() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR };
-        Self(status, error.to_string())
     }
 }
 
@@ -101,8 +84,8 @@ async fn list(
     State(desk): State<DeadLetterDesk>,
     Path(service): Path<String>,
     Query(page): Query<PageQuery>,
-) -> Result<Json<Value>, Trouble> {
-    let bad = |what: String| Trouble(StatusCode::BAD_REQUEST, what);
+) -> Result<Json<Value>, OperatorError> {
+    let bad = |what: String| OperatorError::bad(what);
     let limit = page.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(bad(format!("limit: {limit} is outside 1 to {MAX_LIMIT}")));
@@ -116,10 +99,10 @@ async fn list(
 async fn show(
     State(desk): State<DeadLetterDesk>,
     Path((service, id)): Path<(String, String)>,
-) -> Result<Json<Value>, Trouble> {
+) -> Result<Json<Value>, OperatorError> {
     match desk.of(&service)?.show(&id).await? {
         Some(letter) => Ok(Json(json!(letter))),
-        None => Err(Trouble(StatusCode::NOT_FOUND, format!("id: there is no dead letter {id:?}"))),
+        None => Err(OperatorError::missing(format!("id: there is no dead letter {id:?}"))),
     }
 }
 
@@ -127,7 +110,7 @@ async fn redrive(
     State(desk): State<DeadLetterDesk>,
     Path(service): Path<String>,
     Query(query): Query<RedriveQuery>,
-) -> Result<Json<Value>, Trouble> {
+) -> Result<Json<Value>, OperatorError> {
     let selection = query.letter.map_or(Selection::All, Selection::Letter);
     let plan = desk.of(&service)?.redrive(selection, query.dry_run).await?;
     let keys: Vec<Value> = plan
@@ -146,13 +129,13 @@ async fn discard(
     State(desk): State<DeadLetterDesk>,
     Path((service, id)): Path<(String, String)>,
     Query(query): Query<DropQuery>,
-) -> Result<Json<Value>, Trouble> {
+) -> Result<Json<Value>, OperatorError> {
     let Some(reason) = query.reason.filter(|reason| !reason.trim().is_empty()) else {
-        return Err(Trouble(StatusCode::BAD_REQUEST, "reason: is missing; say why, it is logged".into()));
+        return Err(OperatorError::bad("reason: is missing; say why, it is logged"));
     };
     if desk.of(&service)?.drop(&id, &reason).await? {
         tracing::warn!(service, id, reason, "a dead letter was dropped by an operator");
         return Ok(Json(json!({ "dropped": id })));
     }
-    Err(Trouble(StatusCode::NOT_FOUND, format!("id: there is no dead letter {id:?}")))
+    Err(OperatorError::missing(format!("id: there is no dead letter {id:?}")))
 }

@@ -17,6 +17,7 @@ mod dead_letters;
 pub mod health;
 pub mod http;
 mod lifecycle;
+mod operator;
 mod platform;
 mod platform_config;
 mod proof_book;
@@ -29,6 +30,7 @@ mod time;
 
 pub use dead_letters::DeadLetterDesk;
 pub use lifecycle::{Lifecycle, shutdown_signal};
+pub use operator::OperatorError;
 pub use platform::{Host, PROOF_AUDIENCE, PROOF_ISSUER, Platform, platform_tenant, proof_rules};
 pub use platform_config::{BusTarget, PLATFORM, PLATFORM_DEFAULTS, PlatformConfig, StoreTarget};
 pub use proof_book::{PROOF_SUBSCRIPTIONS, ProofBook};

@@ -35,9 +35,11 @@ pub struct Config {
     pub history_ttl_ms: u64,
     pub history_total_bytes: usize,
     pub max_detached: usize,
+    pub handover_on_drain_ms: u64,
     pub max_tickets: usize,
     pub ticket_ttl_ms: u64,
     pub max_revocations: usize,
+    pub jwks_max_age_s: u64,
 }
 
 impl Config {
@@ -79,9 +81,11 @@ impl Validate for Config {
         checks.range("history_ttl_ms", self.history_ttl_ms, 1_000..=3_600_000);
         checks.range("history_total_bytes", self.history_total_bytes, 0..=1_099_511_627_776);
         checks.range("max_detached", self.max_detached, 0..=1_000_000);
+        checks.range("handover_on_drain_ms", self.handover_on_drain_ms, 0..=60_000);
         checks.range("max_tickets", self.max_tickets, 1..=1_000_000);
         checks.range("ticket_ttl_ms", self.ticket_ttl_ms, 1_000..=60_000);
         checks.range("max_revocations", self.max_revocations, 100..=10_000_000);
+        checks.range("jwks_max_age_s", self.jwks_max_age_s, 1..=86_400);
         if self.token_secret.is_set() {
             let long_enough = self.token_secret.current().expose_secret().len() >= MIN_SECRET_BYTES;
             let rule = "is shorter than 32 bytes (RFC 7518 §3.2)";

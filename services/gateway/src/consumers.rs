@@ -16,6 +16,7 @@ use crate::{Gateway, NAME};
 pub const SUBSCRIPTIONS: &[Subscription] = &[
     PROOF_SUBSCRIPTIONS[0],
     PROOF_SUBSCRIPTIONS[1],
+    PROOF_SUBSCRIPTIONS[2],
     Subscription {
         kind: StatusChangedV2::KIND,
         retry: RetryPolicy::DEFAULT,
@@ -38,10 +39,19 @@ pub(crate) struct Events(pub(crate) Arc<Gateway>);
 impl Consumer for Events {
     async fn handle(&self, event: &Envelope, unit: &mut Unit) -> Result<(), Failure> {
         // Connections of this process close here; those of others when the proof book's signal reaches them.
-        if let Some(SubscriptionEvent::ProofRevoked(revoked)) = self.0.proofs.learn(event, unit).await? {
-            let closed = self.0.registry.close_subscription(&revoked.subscription_id, revoked.min_ver);
-            tracing::info!(subscription_id = %revoked.subscription_id, closed, reason = revoked.reason, "proofs revoked");
-            return Ok(());
+        match self.0.proofs.learn(event, unit).await? {
+            Some(SubscriptionEvent::ProofRevoked(revoked)) => {
+                let closed = self.0.registry.close_subscription(&revoked.subscription_id, revoked.min_ver);
+                tracing::info!(subscription_id = %revoked.subscription_id, closed, reason = revoked.reason, "proofs revoked");
+                return Ok(());
+            }
+            Some(SubscriptionEvent::ProofKeyWithdrawn(withdrawn)) => {
+                let closed = self.0.registry.close_key(&withdrawn.kid);
+                tracing::warn!(kid = withdrawn.kid, closed, reason = withdrawn.reason, "a proof key was withdrawn");
+                return Ok(());
+            }
+            Some(_) => return Ok(()),
+            None => {}
         }
         if event.kind == StatusChangedV2::KIND {
             let Changed { subscription_id, current, entitled } = outbox::read(NAME, event)?;

@@ -3,9 +3,13 @@
 
 use auth::{ProofError, TokenError};
 use contracts::Failure;
+use contracts::events::subscription::Status;
 use contracts::requests::presence::{ConnectRefusal, DisconnectRefusal, ListRefusal, LookupRefusal, SetStatusRefusal};
 use contracts::requests::signaling::{OpenSessionRefusal, SendRefusal};
-use contracts::requests::subscription::{CreateRefusal, GetRefusal, VerifyRefusal};
+use contracts::requests::subscription::{
+    CancelRefusal, ChangePlanRefusal, CheckoutRefusal, CreateRefusal, GetRefusal, NeverRefused, PortalRefusal,
+    ResumeRefusal, SubscriptionListRefusal, VerifyRefusal,
+};
 use service::Rejection;
 use service::http::{Code, ProblemResponse};
 
@@ -52,12 +56,100 @@ fn violated(code: Code, lines: Vec<String>) -> ProblemResponse {
 impl IntoProblem for CreateRefusal {
     fn into_problem(self) -> ProblemResponse {
         match self {
-            Self::UnknownPrice { allowed } => {
-                problem(Code::UnknownPrice, format!("price_id: on offer are {}", allowed.join(", ")))
+            Self::UnknownPrice { allowed } => unknown_price(&allowed),
+            Self::InvalidMetadata { violations } | Self::Invalid { violations } => {
+                violated(Code::Validation, violations)
             }
-            Self::InvalidMetadata { violations } => violated(Code::Validation, violations),
             Self::IdempotencyMismatch => ProblemResponse::new(Code::IdempotencyMismatch),
             Self::PaymentFailed { message } => problem(Code::PaymentFailed, message),
+            Self::PaymentActionRequired { subscription_id, payment } => {
+                let detail = "the subscription is there and waits for its customer";
+                problem(Code::PaymentActionRequired, detail)
+                    .member("subscription_id", subscription_id.as_str().into())
+                    .member("payment", serde_json::to_value(payment).unwrap_or_default())
+            }
+            Self::Unknown => newer(),
+        }
+    }
+}
+
+fn unknown_price(allowed: &[String]) -> ProblemResponse {
+    problem(Code::UnknownPrice, format!("price_id: on offer are {}", allowed.join(", ")))
+}
+
+fn illegal(asked: &str, from: Status) -> ProblemResponse {
+    let status = serde_json::to_value(from).unwrap_or_default();
+    problem(Code::IllegalTransition, format!("{asked}: the subscription's status is {status}, which does not allow it"))
+}
+
+impl IntoProblem for ChangePlanRefusal {
+    fn into_problem(self) -> ProblemResponse {
+        match self {
+            // Whether it exists is nobody else's business.
+            Self::NotFound | Self::NotOwner => ProblemResponse::new(Code::NotFound),
+            Self::IllegalTransition { from } => illegal("change of plan", from),
+            Self::UnknownPrice { allowed } => unknown_price(&allowed),
+            Self::IdempotencyMismatch => ProblemResponse::new(Code::IdempotencyMismatch),
+            Self::PaymentFailed { message } => problem(Code::PaymentFailed, message),
+            Self::Unknown => newer(),
+        }
+    }
+}
+
+impl IntoProblem for CancelRefusal {
+    fn into_problem(self) -> ProblemResponse {
+        match self {
+            Self::NotFound | Self::NotOwner => ProblemResponse::new(Code::NotFound),
+            Self::IllegalTransition { from } => illegal("cancellation", from),
+            Self::Unknown => newer(),
+        }
+    }
+}
+
+impl IntoProblem for ResumeRefusal {
+    fn into_problem(self) -> ProblemResponse {
+        match self {
+            Self::NotFound | Self::NotOwner => ProblemResponse::new(Code::NotFound),
+            Self::IllegalTransition { from } => illegal("resumption", from),
+            Self::PaymentFailed { message } => problem(Code::PaymentFailed, message),
+            Self::Unknown => newer(),
+        }
+    }
+}
+
+impl IntoProblem for CheckoutRefusal {
+    fn into_problem(self) -> ProblemResponse {
+        match self {
+            Self::UnknownPrice { allowed } => unknown_price(&allowed),
+            Self::Invalid { violations } => violated(Code::Validation, violations),
+            Self::IdempotencyMismatch => ProblemResponse::new(Code::IdempotencyMismatch),
+            Self::Unknown => newer(),
+        }
+    }
+}
+
+impl IntoProblem for PortalRefusal {
+    fn into_problem(self) -> ProblemResponse {
+        match self {
+            Self::NoCustomer => problem(Code::NotFound, "this user has bought nothing yet; there is nothing to manage"),
+            Self::Invalid { violations } => violated(Code::Validation, violations),
+            Self::Unknown => newer(),
+        }
+    }
+}
+
+impl IntoProblem for SubscriptionListRefusal {
+    fn into_problem(self) -> ProblemResponse {
+        match self {
+            Self::InvalidPage { message } => violated(Code::Validation, vec![message]),
+            Self::Unknown => newer(),
+        }
+    }
+}
+
+impl IntoProblem for NeverRefused {
+    fn into_problem(self) -> ProblemResponse {
+        match self {
             Self::Unknown => newer(),
         }
     }
@@ -90,6 +182,12 @@ impl IntoProblem for ConnectRefusal {
     fn into_problem(self) -> ProblemResponse {
         match self {
             Self::NotOwner => problem(Code::Forbidden, "peer_id: belongs to another user; choose another one"),
+            Self::TooManyPeers { limit } => problem(
+                Code::QuotaExceeded,
+                format!(
+                    "peers: the plan allows {limit} at once and as many are here; disconnect one or change the plan"
+                ),
+            ),
             Self::Unknown => newer(),
         }
     }

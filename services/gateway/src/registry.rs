@@ -31,6 +31,8 @@ pub(crate) struct Entry {
     pub(crate) generation: u64,
     pub(crate) subscription_id: SubscriptionId,
     pub(crate) proof_ver: u64,
+    /// The key its proof is signed with.
+    pub(crate) proof_kid: Arc<str>,
     /// Whether its client acknowledges messages.
     pub(crate) acks: bool,
     pub(crate) kick: Kick,
@@ -127,6 +129,8 @@ pub(crate) struct Registry {
     live: AtomicUsize,
     detached: AtomicUsize,
     bytes: Arc<AtomicUsize>,
+    /// Told whenever a seat is given up.
+    given_up: tokio::sync::Notify,
 }
 
 impl Registry {
@@ -139,6 +143,7 @@ impl Registry {
             live: AtomicUsize::new(0),
             detached: AtomicUsize::new(0),
             bytes: Arc::default(),
+            given_up: tokio::sync::Notify::new(),
         }
     }
 
@@ -241,6 +246,7 @@ impl Registry {
         tenant.live -= live;
         self.live.fetch_sub(live, Ordering::Relaxed);
         self.detached.fetch_sub(1 - live, Ordering::Relaxed);
+        self.given_up.notify_waiters();
         Some(seat)
     }
 
@@ -288,11 +294,12 @@ impl Registry {
     }
 
     /// Notes a newer proof of a live connection.
-    pub(crate) fn renew(&self, entry: &Entry, proof_ver: u64) {
+    pub(crate) fn renew(&self, entry: &Entry, proof_ver: u64, proof_kid: &Arc<str>) {
         let mut tenants = self.lock();
         let seat = tenants.get_mut(&entry.tenant).and_then(|tenant| seat_of(tenant, entry));
         if let Some(entry) = seat.and_then(|seat| seat.entry.as_mut()) {
             entry.proof_ver = proof_ver;
+            entry.proof_kid = Arc::clone(proof_kid);
         }
     }
 
@@ -359,6 +366,14 @@ impl Registry {
         lost.len()
     }
 
+    /// Closes the connections whose proofs a withdrawn key signed: any of them may be forged. Returns how many.
+    pub(crate) fn close_key(&self, kid: &str) -> usize {
+        let mut lost = self.all();
+        lost.retain(|entry| *entry.proof_kid == *kid);
+        lost.iter().for_each(|entry| entry.close(crate::socket::PROOF_REFUSED));
+        lost.len()
+    }
+
     /// Forgets peers that did not come back, and frames that are kept long enough.
     pub(crate) fn sweep(&self, now_ms: u64) {
         let mut tenants = self.lock();
@@ -377,6 +392,17 @@ impl Registry {
         metrics::gauge!("synapse_gateway_connections").set(precise(&self.live));
         metrics::gauge!("synapse_gateway_detached_peers").set(precise(&self.detached));
         metrics::gauge!("synapse_gateway_history_bytes").set(precise(&self.bytes));
+    }
+
+    /// Waits until there is nobody here, nor anybody who may come back.
+    pub(crate) async fn emptied(&self) {
+        loop {
+            let given_up = self.given_up.notified();
+            if self.live.load(Ordering::Relaxed) + self.detached.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            given_up.await;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<TenantId, Tenant>> {

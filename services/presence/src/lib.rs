@@ -16,6 +16,7 @@
 mod commands;
 mod config;
 mod peer;
+mod places;
 mod serve;
 mod store;
 
@@ -57,13 +58,14 @@ pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router>
 pub(crate) struct Presence {
     config: Config,
     peers: Peers,
+    turns: places::Turns,
     platform: Platform,
 }
 
 impl Presence {
     fn new(config: Config, platform: Platform) -> Self {
         let peers = Peers::new(platform.outbox.clone(), config.memory_ms());
-        Self { config, peers, platform }
+        Self { config, peers, turns: places::Turns::default(), platform }
     }
 
     async fn sweep_for_ever(&self) {

@@ -14,6 +14,7 @@ fn ask(connection: &str) -> ConnectV1 {
         connection_id: connection.parse().unwrap(),
         subscription_id: "sub-01".parse().unwrap(),
         proof_ver: 1,
+        max_peers: None,
     }
 }
 

@@ -5,6 +5,7 @@
 //! | `here#<tenant>` | peer | `leases` / lease end | a reachable peer; the index finds ended leases |
 //! | `gone#<tenant>` | peer | | an unreachable one: its owner, last generation and sequence; expires |
 //! | `count#<tenant>` | `here` | | how many are reachable (counter) |
+//! | `places#<tenant>` | `count#…`, `gate#…` | | how many of a subscription are reachable, and who may be the next |
 //!
 //! A peer stands in exactly one of the first two: going from one to the other is one transaction, conditioned on the
 //! sequence of where it stood.
@@ -14,6 +15,7 @@ use outbox::{Outbox, Unit};
 use store::{Condition, Cursor, Item, Key, Page, Query, Range, StoreError, StoreErrorKind};
 
 use crate::peer::Peer;
+use crate::places::{self, Room};
 
 /// All ended leases are in one index partition: sweeps read it in order of time.
 const LEASES: &str = "leases";
@@ -98,9 +100,27 @@ impl Peers {
                 unit.put(item, Condition::Absent);
             }
         }
+        let was_under = before.filter(|stored| stored.here).map(|stored| &stored.peer.subscription_id);
+        places::count_move(unit, tenant, was_under, is_here.then_some(&now.subscription_id));
         if is_here != was_here {
             unit.add(Key::new(format!("count#{tenant}"), "here"), if is_here { 1 } else { -1 });
         }
+    }
+
+    /// How much room there is for `now` under its subscription, of which at most `limit` may be here; plenty where it has
+    /// its place already.
+    pub(crate) async fn room(
+        &self,
+        tenant: &TenantId,
+        before: Option<&Stored>,
+        now: &Peer,
+        limit: u64,
+    ) -> Result<Room, StoreError> {
+        let subscription = &now.subscription_id;
+        if before.is_some_and(|stored| stored.here && stored.peer.subscription_id == *subscription) {
+            return Ok(Room::Plenty);
+        }
+        places::look(self.outbox.store(), tenant, subscription, limit).await
     }
 
     /// Commits; `Ok(false)` when the peer was changed meanwhile and the command has to decide anew.

@@ -17,6 +17,7 @@ use crate::{NAME, Signaling};
 pub const SUBSCRIPTIONS: &[Subscription] = &[
     PROOF_SUBSCRIPTIONS[0],
     PROOF_SUBSCRIPTIONS[1],
+    PROOF_SUBSCRIPTIONS[2],
     Subscription {
         kind: PeerWentOfflineV1::KIND,
         retry: RetryPolicy::DEFAULT,

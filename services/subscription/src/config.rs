@@ -1,10 +1,12 @@
-use std::collections::{BTreeMap, BTreeSet};
-
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use service::breaker::BreakerSettings;
 use service::config::{Checks, ConfigProblem, Mode, Secret, Validate};
 use url::Url;
+
+use crate::catalogue::{self, Catalogue, Plan};
+use crate::return_urls;
+use crate::vault;
 
 /// The subscription service's settings; `config.toml` explains each and holds the defaults.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -16,33 +18,16 @@ pub struct Config {
     pub operation_memory_days: u64,
     /// What may be bought.
     pub plans: Vec<Plan>,
+    /// Where Stripe's pages may send a browser.
+    pub return_urls: Vec<String>,
     /// How Stripe is called.
     pub stripe: StripeConfig,
     /// How proofs are issued.
     pub proofs: ProofConfig,
-}
-
-/// Something that may be bought.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Plan {
-    /// Its name in proofs and events.
-    pub name: String,
-    /// The Stripe price it is billed by.
-    pub price_id: String,
-    /// Numbers that go into every proof, by name.
-    #[serde(default)]
-    pub limits: BTreeMap<String, u64>,
-    /// Names of what it includes.
-    #[serde(default)]
-    pub features: Vec<String>,
-    /// How long proofs go on after a payment failed, milliseconds. Default 72 hours.
-    #[serde(default = "default_grace_ms")]
-    pub grace_ms: u64,
-}
-
-fn default_grace_ms() -> u64 {
-    72 * 60 * 60 * 1_000
+    /// How usage is counted.
+    pub usage: UsageConfig,
+    /// How ours are compared with Stripe's.
+    pub reconcile: ReconcileConfig,
 }
 
 /// How Stripe is called.
@@ -78,6 +63,39 @@ pub struct ProofConfig {
     pub rotation_interval_ms: u64,
     pub publish_ahead_ms: u64,
     pub check_interval_ms: u64,
+    pub sealing_secret: Secret,
+}
+
+/// How usage is counted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)] // config.toml is their documentation
+pub struct UsageConfig {
+    pub sweep_interval_ms: u64,
+}
+
+/// How ours are compared with Stripe's.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)] // config.toml is their documentation
+pub struct ReconcileConfig {
+    pub sweep_interval_ms: u64,
+    pub backfill_interval_ms: u64,
+    pub check_interval_ms: u64,
+    pub lease_ms: u64,
+    pub calls_per_second: u32,
+    pub max_rows: u64,
+}
+
+impl ReconcileConfig {
+    fn check(&self, checks: &mut Checks) {
+        checks.range("reconcile.sweep_interval_ms", self.sweep_interval_ms, 0..=2_592_000_000);
+        checks.range("reconcile.backfill_interval_ms", self.backfill_interval_ms, 0..=86_400_000);
+        checks.range("reconcile.check_interval_ms", self.check_interval_ms, 100..=600_000);
+        checks.range("reconcile.lease_ms", self.lease_ms, 30_000..=3_600_000);
+        checks.range("reconcile.calls_per_second", self.calls_per_second, 1..=20);
+        checks.range("reconcile.max_rows", self.max_rows, 100..=100_000);
+    }
 }
 
 impl Validate for Config {
@@ -85,14 +103,18 @@ impl Validate for Config {
         let mut checks = Checks::default();
         checks.range("max_requests", self.max_requests, 1..=10_000);
         checks.range("operation_memory_days", self.operation_memory_days, 1..=365);
-        check_plans(&self.plans, &mut checks);
+        catalogue::check(&self.plans, &mut checks);
+        return_urls::check(&self.return_urls, &mut checks);
         self.stripe.check(&mut checks);
+        checks.range("usage.sweep_interval_ms", self.usage.sweep_interval_ms, 100..=600_000);
+        self.reconcile.check(&mut checks);
         let proofs = &self.proofs;
         checks.range("proofs.ttl_ms", proofs.ttl_ms, 10_000..=3_600_000);
         checks.range("proofs.renewal_leeway_ms", proofs.renewal_leeway_ms, 0..=86_400_000);
         checks.range("proofs.refresh_wait_ms", proofs.refresh_wait_ms, 0..=60_000);
         checks.range("proofs.rotation_interval_ms", proofs.rotation_interval_ms, 60_000..=7_776_000_000);
         checks.range("proofs.publish_ahead_ms", proofs.publish_ahead_ms, 1_000..=86_400_000);
+        check_sealing_secret(&proofs.sealing_secret, &mut checks);
         checks.range("proofs.check_interval_ms", proofs.check_interval_ms, 100..=3_600_000);
         checks.require(
             proofs.publish_ahead_ms < proofs.rotation_interval_ms,
@@ -104,22 +126,16 @@ impl Validate for Config {
     }
 }
 
-fn check_plans(plans: &[Plan], checks: &mut Checks) {
-    checks.require(!plans.is_empty(), "plans", "there is none", "name at least one plan with its Stripe price");
-    let (mut names, mut prices) = (BTreeSet::new(), BTreeSet::new());
-    for (number, plan) in plans.iter().enumerate() {
-        let key = |field: &str| format!("plans[{number}].{field}");
-        let word = |text: &str| {
-            (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
-        };
-        checks.require(word(&plan.name), &key("name"), "it is not 1 to 64 of A-Z, a-z, 0-9, '_', '-'", "rename it");
-        checks.require(names.insert(&plan.name), &key("name"), "another plan has this name", "rename one");
-        let is_price = plan.price_id.starts_with("price_") && word(&plan.price_id["price_".len()..]);
-        checks.require(is_price, &key("price_id"), "it is not a Stripe price id", "use the price's id, price_…");
-        checks.require(prices.insert(&plan.price_id), &key("price_id"), "another plan has this price", "use its own");
-        checks.require(plan.limits.len() <= 100, &key("limits"), "more than 100", "proofs stay below 8 KiB: use fewer");
-        checks.range(&key("grace_ms"), plan.grace_ms, 0..=2_592_000_000);
-    }
+fn check_sealing_secret(secret: &Secret, checks: &mut Checks) {
+    let text = secret.current();
+    let secrets: Vec<&str> = vault::secrets(text.expose_secret()).collect();
+    let key = "proofs.sealing_secret";
+    let fix =
+        "set SYNAPSE_SUBSCRIPTION__PROOFS__SEALING_SECRET, or …_SECRET_FILE; make one with `openssl rand -base64 32`";
+    checks.require(!secrets.is_empty(), key, "there is none", fix);
+    let long = secrets.iter().all(|secret| secret.len() >= vault::MIN_SECRET_CHARS);
+    checks.require(long, key, "one is shorter than 32 characters", "make one with `openssl rand -base64 32`");
+    checks.require(secrets.len() <= vault::MAX_SECRETS, key, "there are more than 4", "remove the oldest, at the end");
 }
 
 impl StripeConfig {
@@ -175,14 +191,16 @@ pub(crate) fn check_key(config: &StripeConfig, mode: Mode) -> Result<(), &'stati
 }
 
 impl Config {
-    /// The plan that is billed by this price.
-    pub(crate) fn plan_of_price(&self, price_id: &str) -> Option<&Plan> {
-        self.plans.iter().find(|plan| plan.price_id == price_id)
-    }
-
-    /// The plan of this name.
-    pub(crate) fn plan(&self, name: &str) -> Option<&Plan> {
-        self.plans.iter().find(|plan| plan.name == name)
+    /// What can only be checked where the installation's mode is known; every problem at once.
+    ///
+    /// # Errors
+    /// When the key or the catalogue does not fit the mode.
+    pub(crate) fn check_mode(&self, mode: Mode) -> anyhow::Result<Catalogue> {
+        let catalogue = Catalogue::new(&self.plans, mode);
+        let mut problems: Vec<String> = catalogue.mode_problems().iter().map(ToString::to_string).collect();
+        problems.extend(check_key(&self.stripe, mode).err().map(str::to_owned));
+        anyhow::ensure!(problems.is_empty(), "{}", problems.join("\n"));
+        Ok(catalogue)
     }
 
     pub(crate) fn operation_memory_ms(&self) -> u64 {

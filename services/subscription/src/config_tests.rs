@@ -5,6 +5,7 @@ use super::*;
 pub(crate) fn config() -> Config {
     let mut table: toml::Table = crate::DEFAULTS.parse().unwrap();
     table["stripe"]["secret_key"] = "sk_test_1".into();
+    table["proofs"]["sealing_secret"] = "sealing-secret-of-the-tests-0123456789".into();
     table.try_into().unwrap()
 }
 
@@ -18,27 +19,24 @@ fn the_defaults_need_only_a_key() {
     let mut missing = config();
     missing.stripe.secret_key = Secret::new("");
     assert_eq!(keys(&missing), ["stripe.secret_key"]);
-    assert_eq!(config().plan_of_price("price_team_monthly").map(|plan| plan.grace_ms), Some(259_200_000));
+    assert_eq!(config().plans[0].grace_ms(), 259_200_000);
 }
 
 #[test]
 fn every_problem_is_named_at_once() {
     let mut bad = config();
     let mut twin = bad.plans[0].clone();
-    twin.grace_ms = u64::MAX;
+    twin.grace_hours = u64::MAX;
     bad.plans.push(twin);
-    bad.plans.push(Plan { price_id: "prod_1".into(), name: "a b".into(), ..bad.plans[0].clone() });
     bad.stripe.base_url = "api.stripe.com".into();
     bad.stripe.concurrency = 0;
     bad.proofs.publish_ahead_ms = bad.proofs.rotation_interval_ms;
     assert_eq!(
         keys(&bad),
         [
+            "plans[1].grace_hours",
             "plans[1].name",
-            "plans[1].price_id",
-            "plans[1].grace_ms",
-            "plans[2].name",
-            "plans[2].price_id",
+            "plans[1].price_ids.test",
             "stripe.base_url",
             "stripe.concurrency",
             "proofs.publish_ahead_ms",
@@ -70,6 +68,13 @@ fn live_keys_stay_out_of_development_and_test_keys_out_of_production() {
     }
     let plain = StripeConfig { base_url: "http://api.stripe.com".into(), ..with("sk_live_1") };
     assert!(check_key(&plain, Mode::Production).is_err());
+}
+
+#[test]
+fn what_does_not_fit_the_mode_is_told_at_once() {
+    assert!(config().check_mode(Mode::Development).is_ok());
+    let told = config().check_mode(Mode::Production).expect_err("a test key and no live price").to_string();
+    assert!(told.contains("price_ids.live") && told.contains("production needs a live key"), "{told}");
 }
 
 #[test]

@@ -22,6 +22,11 @@ pub(crate) const USER: &str = "synapse_user";
 /// The plan's name.
 pub(crate) const PLAN: &str = "synapse_plan";
 
+/// Whether a pair is ours, not the caller's.
+pub(crate) fn is_reserved(key: &str) -> bool {
+    key.starts_with(RESERVED_PREFIX)
+}
+
 /// Every rule that a caller's metadata breaks, one line each.
 pub(crate) fn violations(metadata: &BTreeMap<String, String>) -> Vec<String> {
     let mut found = Vec::new();

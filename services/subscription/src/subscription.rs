@@ -7,10 +7,10 @@ use contracts::events::subscription::{
     CreatedV1, ProofRevokedV1, Status, StatusChangedV1, StatusChangedV2, SubscriptionEvent, TransitionRejectedV1,
 };
 use contracts::requests::subscription::SubscriptionView;
-use contracts::{SubscriptionId, UserId};
+use contracts::{SubscriptionId, TenantId, UserId};
 use serde::{Deserialize, Serialize};
 
-use crate::config::Plan;
+use crate::catalogue::Catalogue;
 use crate::status::{StripeStatus, allowed, grants};
 use crate::stripe::SubscriptionObject;
 
@@ -49,6 +49,9 @@ pub(crate) struct Reservation {
     pub(crate) reserved_at_ms: u64,
     /// Numbers the keys under which Stripe was asked to create it.
     pub(crate) attempt: u32,
+    /// The customer makes it, on Stripe's checkout page.
+    #[serde(default)]
+    pub(crate) by_checkout: bool,
 }
 
 /// How long an entitlement outlasts what was paid.
@@ -63,7 +66,9 @@ pub(crate) struct Terms {
 /// Where the configuration is needed to read what Stripe said.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules<'a> {
-    pub(crate) plans: &'a [Plan],
+    pub(crate) catalogue: &'a Catalogue,
+    /// Whose plans count.
+    pub(crate) tenant: &'a TenantId,
     /// Life of a proof, milliseconds.
     pub(crate) proof_ttl_ms: u64,
 }
@@ -79,8 +84,8 @@ pub(crate) struct Change {
 
 impl Reservation {
     /// The reserved subscription, now that Stripe made it.
-    pub(crate) fn fulfil(self, object: &SubscriptionObject, now_ms: u64) -> Change {
-        let subscription = Subscription {
+    pub(crate) fn fulfil(self, object: &SubscriptionObject, now_ms: u64, rules: Rules<'_>) -> Change {
+        let mut subscription = Subscription {
             subscription_id: self.subscription_id,
             user_id: self.user_id,
             plan: self.plan,
@@ -95,6 +100,8 @@ impl Reservation {
             ver: 1,
             sequence: 1,
         };
+        // What is paid counts, not what was asked for.
+        subscription.follow_price(object.price_id.as_deref(), rules);
         let created = CreatedV1 {
             subscription_id: subscription.subscription_id.clone(),
             user_id: subscription.user_id.clone(),
@@ -120,7 +127,7 @@ impl Subscription {
             },
             ..self
         };
-        next.follow_price(object.price_id.as_deref(), rules.plans);
+        next.follow_price(object.price_id.as_deref(), rules);
         let mut facts = Vec::new();
         if from != to {
             next.sequence += 1;
@@ -138,16 +145,39 @@ impl Subscription {
         Change { subscription: next, facts, surprise: is_surprise.then_some((from, to)) }
     }
 
-    /// Audits a status somebody asked for or announced that the machine does not lead to from here.
-    pub(crate) fn reject(mut self, to: &StripeStatus, source: &str) -> Option<Change> {
-        let (from, wanted) = (self.status.kind(), to.kind());
-        if self.status == *to || allowed(from, wanted) {
+    /// Audits a status that was announced and that the machine does not lead to from here.
+    pub(crate) fn reject_hint(self, to: &StripeStatus) -> Option<Change> {
+        if self.status == *to || allowed(self.status.kind(), to.kind()) {
             return None;
         }
+        let (subscription_id, from) = (self.subscription_id.clone(), self.status.kind());
+        let source = "webhook".to_owned();
+        Some(self.rejected(TransitionRejectedV1 {
+            subscription_id,
+            from,
+            to: to.kind(),
+            source,
+            asked: None,
+            user_id: None,
+        }))
+    }
+
+    /// Audits a wish of `user` that its status does not allow.
+    pub(crate) fn reject_wish(self, asked: &str, to: Status, user: &UserId) -> Change {
+        let (subscription_id, from) = (self.subscription_id.clone(), self.status.kind());
+        self.rejected(TransitionRejectedV1 {
+            subscription_id,
+            from,
+            to,
+            source: "api".to_owned(),
+            asked: Some(asked.to_owned()),
+            user_id: Some(user.clone()),
+        })
+    }
+
+    fn rejected(mut self, fact: TransitionRejectedV1) -> Change {
         self.sequence += 1;
-        let subscription_id = self.subscription_id.clone();
-        let fact = TransitionRejectedV1 { subscription_id, from, to: wanted, source: source.to_owned() };
-        Some(Change { facts: vec![(self.sequence, fact.into())], subscription: self, surprise: None })
+        Change { facts: vec![(self.sequence, fact.into())], subscription: self, surprise: None }
     }
 
     /// Until when proofs may speak, Unix milliseconds; `None` when the status entitles to nothing.
@@ -178,16 +208,19 @@ impl Subscription {
             status: self.status.kind(),
             stripe_subscription_id: self.stripe_subscription_id.clone(),
             current_period_end_ms: self.current_period_end_ms,
+            cancel_at_period_end: Some(self.cancel_at_period_end),
             metadata: self.metadata.clone(),
+            payment: None,
         }
     }
 
     /// The plan goes with the price. A price outside the catalogue leaves the plan as it was: somebody set it at
     /// Stripe by hand, and taking a paid plan away for that would be worse than keeping it.
-    fn follow_price(&mut self, price_id: Option<&str>, plans: &[Plan]) {
-        if let Some(plan) = plans.iter().find(|plan| Some(plan.price_id.as_str()) == price_id) {
+    fn follow_price(&mut self, price_id: Option<&str>, rules: Rules<'_>) {
+        let Some(price_id) = price_id else { return };
+        if let Some(plan) = rules.catalogue.plan_of_price(rules.tenant, price_id) {
             self.plan.clone_from(&plan.name);
-            self.price_id.clone_from(&plan.price_id);
+            price_id.clone_into(&mut self.price_id);
         }
     }
 
@@ -215,4 +248,4 @@ impl Subscription {
 
 #[cfg(test)]
 #[path = "subscription_tests.rs"]
-mod tests;
+pub(crate) mod tests;

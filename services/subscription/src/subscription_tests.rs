@@ -1,6 +1,10 @@
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
+use service::config::Mode;
 
 use super::*;
+use crate::catalogue::{Plan, PriceIds};
 
 const NOW: u64 = 1_790_000_000_000;
 const DAY: u64 = 86_400_000;
@@ -8,6 +12,10 @@ const TTL: u64 = 300_000;
 
 fn plans() -> Vec<Plan> {
     crate::config::tests::config().plans
+}
+
+fn tenant() -> TenantId {
+    "acme".parse().expect("an id")
 }
 
 fn object(status: &str) -> SubscriptionObject {
@@ -19,7 +27,9 @@ fn object(status: &str) -> SubscriptionObject {
         cancel_at_period_end: false,
         current_period_end_ms: Some(NOW + 30 * DAY),
         price_id: Some("price_team_monthly".into()),
+        item_id: Some("si_1".into()),
         metadata: BTreeMap::new(),
+        payment: None,
     }
 }
 
@@ -34,15 +44,24 @@ fn reservation() -> Reservation {
         metadata: BTreeMap::from([("team".into(), "blue".into())]),
         reserved_at_ms: NOW,
         attempt: 1,
+        by_checkout: false,
     }
 }
 
-fn created(status: &str) -> Subscription {
-    reservation().fulfil(&object(status), NOW).subscription
+pub(crate) fn created(status: &str) -> Subscription {
+    fulfil(&object(status)).subscription
+}
+
+/// Read once: some tests below apply it a million times.
+static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::new(&plans(), Mode::Development));
+
+fn fulfil(object: &SubscriptionObject) -> Change {
+    reservation().fulfil(object, NOW, Rules { catalogue: &CATALOGUE, tenant: &tenant(), proof_ttl_ms: TTL })
 }
 
 fn apply(subscription: Subscription, object: &SubscriptionObject, now_ms: u64) -> Change {
-    subscription.apply_fetched(object, now_ms, Rules { plans: &plans(), proof_ttl_ms: TTL })
+    let rules = Rules { catalogue: &CATALOGUE, tenant: &tenant(), proof_ttl_ms: TTL };
+    subscription.apply_fetched(object, now_ms, rules)
 }
 
 fn terms() -> Terms {
@@ -51,7 +70,7 @@ fn terms() -> Terms {
 
 #[test]
 fn a_fulfilled_reservation_says_that_it_was_created() {
-    let change = reservation().fulfil(&object("incomplete"), NOW);
+    let change = fulfil(&object("incomplete"));
     let [(1, SubscriptionEvent::Created(fact))] = change.facts.as_slice() else { panic!("{:?}", change.facts) };
     assert_eq!((fact.plan.as_str(), fact.status), ("team", Status::Incomplete));
     assert_eq!((change.subscription.ver, change.subscription.sequence), (1, 1));
@@ -126,19 +145,21 @@ fn entitlement_ends_with_period_leeway_or_grace() {
 
 #[test]
 fn an_illegal_wish_is_audited_and_changes_nothing() {
-    let change = created("canceled").reject(&StripeStatus::new("active"), "webhook").expect("illegal");
+    let change = created("canceled").reject_hint(&StripeStatus::new("active")).expect("illegal");
     let [(2, SubscriptionEvent::TransitionRejected(fact))] = change.facts.as_slice() else { panic!() };
     assert_eq!((fact.from, fact.to, fact.source.as_str()), (Status::Canceled, Status::Active, "webhook"));
     assert_eq!(change.subscription.status.as_str(), "canceled");
-    assert_eq!(created("active").reject(&StripeStatus::new("active"), "webhook"), None);
-    assert_eq!(created("active").reject(&StripeStatus::new("canceled"), "api"), None);
+    assert_eq!(created("active").reject_hint(&StripeStatus::new("active")), None);
+    assert_eq!(created("active").reject_hint(&StripeStatus::new("canceled")), None);
 }
 
 #[test]
 fn the_plan_follows_a_known_price_only() {
-    let gold = Plan { name: "gold".into(), price_id: "price_gold".into(), ..plans()[0].clone() };
-    let catalogue = [plans(), vec![gold]].concat();
-    let rules = Rules { plans: &catalogue, proof_ttl_ms: TTL };
+    let price_ids = PriceIds { test: vec!["price_gold".into()], live: vec!["price_by_hand".into()] };
+    let gold = Plan { name: "gold".into(), price_ids, ..plans()[0].clone() };
+    let catalogue = Catalogue::new(&[plans(), vec![gold]].concat(), Mode::Development);
+    let tenant = tenant();
+    let rules = Rules { catalogue: &catalogue, tenant: &tenant, proof_ttl_ms: TTL };
     let priced = |price: &str| SubscriptionObject { price_id: Some(price.into()), ..object("active") };
     let moved = created("active").apply_fetched(&priced("price_gold"), NOW, rules).subscription;
     assert_eq!((moved.plan.as_str(), moved.price_id.as_str()), ("gold", "price_gold"));
@@ -168,7 +189,7 @@ proptest! {
         for (number, (hinted, seen)) in hints.iter().enumerate() {
             let hinted = StripeStatus::new(STATUSES[life[*hinted]]);
             let truth = object(STATUSES[life[*seen]]);
-            if let Some(rejected) = now.clone().reject(&hinted, "webhook") {
+            if let Some(rejected) = now.clone().reject_hint(&hinted) {
                 told.extend(rejected.facts.iter().map(|(sequence, _)| *sequence));
                 now = rejected.subscription;
             }
@@ -201,4 +222,98 @@ proptest! {
         prop_assert_eq!(twice.facts, vec![]);
         prop_assert_eq!(twice.subscription, once);
     }
+}
+
+/// Every order of the numbers below `count`.
+fn permutations(count: usize) -> Vec<Vec<usize>> {
+    if count == 0 {
+        return vec![vec![]];
+    }
+    let shorter = permutations(count - 1);
+    let insert = |order: &Vec<usize>, at: usize| [&order[..at], &[count - 1], &order[at..]].concat();
+    shorter.iter().flat_map(|order| (0..=order.len()).map(move |at| insert(order, at))).collect()
+}
+
+/// Lives that Stripe's subscriptions lead, as their events tell them; those of one line came within one second.
+const LIVES: [&[&str]; 9] = [
+    &["incomplete", "active", "canceled"],
+    &["incomplete", "incomplete_expired"],
+    &["incomplete", "active", "past_due", "active", "canceled"],
+    &["incomplete", "active", "past_due", "unpaid", "active", "canceled"],
+    &["trialing", "active", "past_due", "canceled"],
+    &["trialing", "paused", "active", "past_due", "active"],
+    &["trialing", "past_due", "unpaid", "canceled"],
+    &["active", "active", "active", "trialing", "active", "active"],
+    &["active", "frozen", "active", "canceled"],
+];
+
+/// Two workers that look at Stripe at the same time: each has read the record, then Stripe, then commits. The older
+/// commit is refused (`store.rs`) and its worker looks again.
+struct Store {
+    record: Subscription,
+    version: u64,
+    told: Vec<u64>,
+}
+
+impl Store {
+    fn commit(&mut self, version: u64, truth: &str, hinted: &str, now_ms: u64) -> bool {
+        if version != self.version {
+            return false;
+        }
+        let mut subscription = self.record.clone();
+        let hinted = StripeStatus::new(hinted);
+        let is_false = hinted.as_str() != truth;
+        if let Some(rejected) = subscription.clone().reject_hint(&hinted).filter(|_| is_false) {
+            self.told.extend(rejected.facts.iter().map(|(sequence, _)| *sequence));
+            subscription = rejected.subscription;
+        }
+        let change = apply(subscription, &object(truth), now_ms);
+        self.told.extend(change.facts.iter().map(|(sequence, _)| *sequence));
+        (self.record, self.version) = (change.subscription, version + 1);
+        true
+    }
+
+    fn assert_is(&mut self, truth: &str, what: &str) {
+        assert_eq!(self.record.status.as_str(), truth, "{what}");
+        assert_eq!(self.record.entitled_until_ms(terms()).is_some(), grants(StripeStatus::new(truth).kind()), "{what}");
+        self.told.dedup();
+        assert!(self.told.iter().copied().eq(1..=self.record.sequence), "{what}: {:?}", self.told);
+    }
+}
+
+#[test]
+fn every_order_of_every_life_ends_at_stripes_truth() {
+    let mut stories = 0_u32;
+    for life in LIVES {
+        let last = life.len() - 1;
+        for order in permutations(life.len()) {
+            // The hints of a life come while Stripe is at `reach`, then the rest when all is over; each of them twice
+            // where `doubled` says so, and every other one crosses a look that began earlier.
+            for reach in [0, last / 2, last] {
+                for doubled in 0..2 {
+                    let what = format!("{life:?} heard as {order:?}, Stripe first at {reach}, doubled {doubled}");
+                    let record = created(life[0]);
+                    let mut store = Store { record, version: 1, told: vec![1] };
+                    let heard: Vec<usize> =
+                        order.iter().flat_map(|hint| vec![*hint; 1 + (hint + doubled) % 2]).collect();
+                    for (number, hint) in heard.iter().enumerate() {
+                        // A hint can't be heard before it happened.
+                        let seen = if number * 2 < heard.len() { reach.max(*hint) } else { last };
+                        let (began, now_ms) = (store.version, NOW + number as u64);
+                        if number % 2 == 1 {
+                            // Another worker looks and commits between this one's look and its commit.
+                            assert!(store.commit(began, life[seen], life[*hint], now_ms));
+                            let stale = life[reach.min(*hint)];
+                            assert!(!store.commit(began, stale, life[*hint], now_ms), "an older look counts: {what}");
+                        }
+                        let began = store.version;
+                        assert!(store.commit(began, life[seen], life[*hint], now_ms));
+                    }
+                    store.assert_is(life[last], &what);
+                    stories += 1;
+                }
+            }
+        }
+    }
+    assert!(stories > 9_000, "{stories}");
 }

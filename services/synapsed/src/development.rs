@@ -11,6 +11,7 @@ use auth::{Grant, Role, TokenMinter};
 use clock::{Clock, Entropy};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use service::config::process_env;
 use stripe_emulator::{DeliveryPlan, Mode, Options, Order, SeedPrice, StripeEmulator};
 
 use crate::fleet::Overrides;
@@ -20,6 +21,10 @@ pub const STRIPE_KEY: &str = "sk_test_synapse";
 /// The price that the default plan is billed by.
 pub const PRICE: &str = "price_team_monthly";
 
+const RETURN_URLS_VARIABLE: &str = "SYNAPSE_SUBSCRIPTION__RETURN_URLS";
+/// Where the emulator's pages may send a browser: an application on its usual port, or this very system.
+const RETURN_URLS: &str = "http://localhost:3000,http://127.0.0.1:8080";
+
 const TOKEN_TTL_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// Secrets made at the first start and kept in the data folder.
@@ -27,13 +32,16 @@ const TOKEN_TTL_MS: u64 = 24 * 60 * 60 * 1_000;
 pub struct Secrets {
     token_secret: String,
     webhook_secret: String,
+    /// Missing in folders of earlier versions; the token secret stands in there.
+    #[serde(default)]
+    sealing_secret: String,
 }
 
 impl Secrets {
     /// Fresh ones.
     pub fn generate(entropy: &Entropy) -> Self {
         let hex = || (0..4).map(|_| format!("{:016x}", entropy.next_u64())).collect::<String>();
-        Self { token_secret: hex(), webhook_secret: format!("whsec_{}", hex()) }
+        Self { token_secret: hex(), webhook_secret: format!("whsec_{}", hex()), sealing_secret: hex() }
     }
 
     /// Those of the data folder; made and written (readable by their owner alone) where there are none.
@@ -70,15 +78,21 @@ impl Secrets {
 
     /// The settings that make the services use these secrets and the emulator at `stripe`.
     pub fn overrides(&self, stripe: &str) -> Overrides {
+        let sealing = if self.sealing_secret.is_empty() { &self.token_secret } else { &self.sealing_secret };
         [
+            ("SYNAPSE_SUBSCRIPTION__PROOFS__SEALING_SECRET", sealing.as_str()),
             ("SYNAPSE_GATEWAY__TOKEN_SECRET", self.token_secret.as_str()),
             ("SYNAPSE_TUNNEL__TOKEN_SECRET", self.token_secret.as_str()),
             ("SYNAPSE_WEBHOOK__SECRETS", self.webhook_secret.as_str()),
             ("SYNAPSE_SUBSCRIPTION__STRIPE__BASE_URL", stripe),
             ("SYNAPSE_SUBSCRIPTION__STRIPE__SECRET_KEY", STRIPE_KEY),
+            (RETURN_URLS_VARIABLE, RETURN_URLS),
         ]
+        .into_iter()
+        // The secrets must be these; where pages lead is the developer's choice.
+        .filter(|(name, _)| *name != RETURN_URLS_VARIABLE || process_env().all(|(set, _)| set != *name))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into()
+        .collect()
     }
 
     /// Tells the emulator where to send its webhooks.

@@ -36,7 +36,7 @@ const MAY_DEPEND: &[(&str, &[&[&str]])] = &[
     // Behind its feature `contract`, for suites that drive a service over its bus.
     ("testkit", &[BASE, &["bus"]]),
     ("xtask", &[BASE, &["contract-gate", "testkit"]]),
-    ("benches", &[BASE, BACKENDS, KIT, SERVICES, &["testkit"]]),
+    ("benches", &[BASE, BACKENDS, KIT, SERVICES, &["testkit", "stripe-emulator", "synapse", "synapsed"]]),
 ];
 
 const BASE: &[&str] = &["clock", "contracts"];

@@ -110,7 +110,7 @@ async fn deliveries(target: &Target) -> anyhow::Result<String> {
 }
 
 async fn prove(api: &Api, created: &SubscriptionView, peers: [&PeerId; 2]) -> anyhow::Result<Said<[String; 2]>> {
-    let ask = |peer: &PeerId| VerifySubscription { peer_id: peer.clone() };
+    let ask = |peer: &PeerId| VerifySubscription { peer_id: peer.clone(), peer_key: None };
     let one = api.verify(&created.subscription_id, &ask(peers[0])).await?;
     let two = api.verify(&created.subscription_id, &ask(peers[1])).await?;
     let life_s = (one.expires_at_ms - one.refresh_at_ms) / 400;

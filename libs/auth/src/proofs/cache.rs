@@ -55,6 +55,19 @@ impl Cache {
         }
     }
 
+    /// Keeps only what `keep` says; returns how many went.
+    pub(super) fn sweep(&self, keep: impl Fn(&Proof) -> bool) -> usize {
+        let mut gone = 0;
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = shard.young.len() + shard.old.len();
+            shard.young.retain(|_, proof| keep(proof));
+            shard.old.retain(|_, proof| keep(proof));
+            gone += before - shard.young.len() - shard.old.len();
+        }
+        gone
+    }
+
     pub(super) fn len(&self) -> usize {
         let size = |shard: &Generations| shard.young.len() + shard.old.len();
         self.shards.iter().map(|shard| size(&shard.lock().unwrap_or_else(PoisonError::into_inner))).sum()

@@ -40,6 +40,9 @@ pub enum ProofError {
     /// For another peer.
     #[error("the proof is for another peer; ask for one for the peer that connects")]
     WrongPeer,
+    /// Bound to another key than the peer's.
+    #[error("the proof is bound to another key (cnf); ask for one with the key that the peer connects with")]
+    WrongPeerKey,
     /// Past its `exp`.
     #[error("the proof has expired; ask for a new one (at 60 % of its life, to be in time)")]
     Expired,
@@ -67,6 +70,7 @@ impl ProofError {
             Self::WrongAudience => "proof_wrong_audience",
             Self::WrongTenant => "proof_wrong_tenant",
             Self::WrongPeer => "proof_wrong_peer",
+            Self::WrongPeerKey => "proof_wrong_peer_key",
             Self::Expired => "proof_expired",
             Self::NotYetValid => "proof_not_yet_valid",
             Self::Revoked => "proof_revoked",
@@ -89,6 +93,12 @@ pub enum ProofKeyError {
     /// The name is taken by another key.
     #[error("key {kid:?}: another key has this kid; a name is never used twice")]
     KidReused {
+        /// The key's name.
+        kid: String,
+    },
+    /// It was withdrawn.
+    #[error("key {kid:?}: it was withdrawn; a withdrawn key never comes back")]
+    Withdrawn {
         /// The key's name.
         kid: String,
     },

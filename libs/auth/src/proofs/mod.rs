@@ -44,6 +44,8 @@ pub struct Proof {
     pub plan: String,
     /// The plan's limits, by name.
     pub limits: BTreeMap<String, u64>,
+    /// Names of what the plan or Stripe's entitlements include.
+    pub features: Vec<String>,
     /// When it was issued, Unix milliseconds.
     pub issued_at_ms: u64,
     /// From when it is good, Unix milliseconds, without skew.
@@ -69,6 +71,8 @@ struct Claims {
     ver: u64,
     plan: String,
     limits: BTreeMap<String, u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    features: Vec<String>,
     iat: u64,
     nbf: u64,
     exp: u64,

@@ -42,6 +42,8 @@ pub struct Entitlement {
     pub plan: String,
     /// The plan's limits.
     pub limits: BTreeMap<String, u64>,
+    /// Names of what it includes.
+    pub features: Vec<String>,
     /// End of the paid period or of the grace, Unix milliseconds: the proof never lives longer.
     pub entitled_until_ms: u64,
     /// The proof's own id.
@@ -116,6 +118,7 @@ impl ProofSigner {
             ver: entitlement.ver,
             plan: entitlement.plan,
             limits: entitlement.limits,
+            features: entitlement.features,
             iat,
             nbf: iat,
             exp,

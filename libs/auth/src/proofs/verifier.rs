@@ -14,6 +14,9 @@ use crate::keys::check_kid;
 /// Longest proof that is looked at, in characters: room for some hundred limits.
 const MAX_PROOF_LEN: usize = 8192;
 
+/// Most withdrawn keys remembered: a leak is a rare thing, and 64 in a key's life are a takeover.
+const MAX_WITHDRAWN: usize = 64;
+
 /// What proofs must fulfil, and how much is remembered about them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProofRules {
@@ -54,6 +57,9 @@ pub struct Expected<'a> {
     pub tenant: &'a TenantId,
     /// The peer that connects.
     pub peer: &'a PeerId,
+    /// Thumbprint of the key that the peer has shown to hold; the proof must then be bound to it. `None` where no key
+    /// was shown: a bound proof passes, because there is nothing to compare.
+    pub peer_key: Option<&'a str>,
 }
 
 /// Checks proofs against a snapshot of keys and revocations that readers take without waiting. Share it in an `Arc`.
@@ -66,6 +72,8 @@ pub struct ProofVerifier {
 #[derive(Clone, Default)]
 struct State {
     keys: HashMap<String, Key>,
+    /// Names of keys that were withdrawn, until nothing they signed could pass any more.
+    withdrawn: HashMap<String, u64>,
     revoked: HashMap<SubscriptionId, Revocation>,
     /// Proofs issued at or before this moment are refused; 0 when there never were too many revocations.
     floor_ms: u64,
@@ -101,6 +109,9 @@ impl ProofVerifier {
         let bytes = bytes.ok_or(ProofKeyError::PublicKey { kid: kid.clone() })?;
         self.update(|state| {
             state.keys.retain(|_, known| now_ms < known.not_after_ms.saturating_add(self.rules.skew_ms));
+            if state.withdrawn.contains_key(&kid) {
+                return Err(ProofKeyError::Withdrawn { kid: kid.clone() });
+            }
             let is_full = state.keys.len() >= self.rules.max_keys;
             match state.keys.get_mut(&kid) {
                 Some(known) if known.bytes != bytes => return Err(ProofKeyError::KidReused { kid: kid.clone() }),
@@ -118,14 +129,55 @@ impl ProofVerifier {
         })
     }
 
-    /// Forgets a key: everything signed with it is refused from now on. For a key that leaked.
-    pub fn remove_key(&self, kid: &str) {
+    /// Refuses everything signed with a key from now on, and the key itself should it be told again before `until_ms`
+    /// (Unix milliseconds). For a key that leaked.
+    pub fn withdraw_key(&self, kid: &str, until_ms: u64) {
         let _ = self.update(|state| {
             state.keys.remove(kid);
+            // Bounded like the keys: whoever withdraws more than it ever published is not our signer.
+            if state.withdrawn.len() < MAX_WITHDRAWN || state.withdrawn.contains_key(kid) {
+                state.withdrawn.insert(kid.to_owned(), until_ms);
+            }
             Ok::<(), ()>(())
         });
         // The name may come back with another key; what the old one signed must not be remembered as good.
         self.cache.clear();
+    }
+
+    /// The keys that verify now or soon, by name.
+    pub fn keys(&self) -> Vec<ProofKey> {
+        let state = self.state.load();
+        let mut keys: Vec<_> = state
+            .keys
+            .iter()
+            .map(|(kid, key)| ProofKey {
+                kid: kid.clone(),
+                public_key: jws::encode(&key.bytes),
+                not_after_ms: key.not_after_ms,
+            })
+            .collect();
+        keys.sort_unstable_by(|a, b| a.kid.cmp(&b.kid));
+        keys
+    }
+
+    /// Forgets what time has settled: revocations and withdrawals past their end, retired keys, remembered proofs that
+    /// have expired. Returns how many proofs went. Call it now and then; memory is bounded without it, too.
+    pub fn sweep(&self, now_ms: u64) -> usize {
+        let skew_ms = self.rules.skew_ms;
+        let is_over = move |end_ms: u64| now_ms >= end_ms.saturating_add(skew_ms);
+        let state = self.state.load();
+        let has_work = state.keys.values().any(|key| is_over(key.not_after_ms))
+            || state.withdrawn.values().any(|until_ms| is_over(*until_ms))
+            || state.revoked.values().any(|revocation| is_over(revocation.until_ms));
+        if has_work {
+            let _ = self.update(|state| {
+                state.keys.retain(|_, key| !is_over(key.not_after_ms));
+                state.withdrawn.retain(|_, until_ms| !is_over(*until_ms));
+                state.revoked.retain(|_, revocation| !is_over(revocation.until_ms));
+                Ok::<(), ()>(())
+            });
+        }
+        self.cache.sweep(|proof| !is_over(proof.expires_at_ms))
     }
 
     /// Refuses proofs of a subscription below a version. Older news changes nothing; records past their time go.
@@ -156,6 +208,11 @@ impl ProofVerifier {
     /// Whether a revocation in force voids proofs of `subscription` with this `ver`.
     pub fn is_revoked(&self, subscription: &SubscriptionId, ver: u64) -> bool {
         self.state.load().revoked.get(subscription).is_some_and(|known| ver < known.min_ver)
+    }
+
+    /// Whether a key of this name is held.
+    pub fn knows_key(&self, kid: &str) -> bool {
+        self.state.load().keys.contains_key(kid)
     }
 
     /// How many revocations are held.
@@ -224,6 +281,7 @@ impl ProofVerifier {
             ver: claims.ver,
             plan: claims.plan,
             limits: claims.limits,
+            features: claims.features,
             issued_at_ms,
             not_before_ms: ms(claims.nbf)?,
             expires_at_ms,
@@ -247,6 +305,9 @@ impl ProofVerifier {
         }
         if proof.peer != *expected.peer {
             return Err(ProofError::WrongPeer);
+        }
+        if expected.peer_key.is_some_and(|shown| proof.peer_key.as_deref() != Some(shown)) {
+            return Err(ProofError::WrongPeerKey);
         }
         if proof.not_before_ms > now_ms.saturating_add(skew_ms) {
             return Err(ProofError::NotYetValid);

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod keys;
+mod proof_attacks;
 mod proofs;
 mod proofs_over_time;
 mod tokens;

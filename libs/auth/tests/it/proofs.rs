@@ -25,6 +25,7 @@ pub(crate) fn entitlement() -> Entitlement {
         ver: 3,
         plan: "team".into(),
         limits: BTreeMap::from([("peers".into(), 5)]),
+        features: vec!["relay".into()],
         entitled_until_ms: NOW_MS + 86_400_000,
         proof_id: "p-1".into(),
         peer_key: Some("thumbprint".into()),
@@ -45,7 +46,9 @@ pub(crate) fn verifier_with(rules: ProofRules, signers: &[&ProofSigner]) -> Proo
 
 pub(crate) fn verify(verifier: &ProofVerifier, proof: &str, now_ms: u64) -> Result<auth::Proof, ProofError> {
     let (tenant, peer) = ("acme".parse().unwrap(), "alice".parse().unwrap());
-    verifier.verify(proof, Expected { tenant: &tenant, peer: &peer }, now_ms).map(|proof| (*proof).clone())
+    verifier
+        .verify(proof, Expected { tenant: &tenant, peer: &peer, peer_key: None }, now_ms)
+        .map(|proof| (*proof).clone())
 }
 
 #[test]
@@ -88,11 +91,12 @@ fn a_proof_is_for_one_tenant_and_one_peer() {
     let (other_tenant, bob) = ("evil".parse().unwrap(), "bob".parse().unwrap());
     // Twice: the second look is at the remembered proof.
     for _ in 0..2 {
-        let as_bob = verifier.verify(&proof, Expected { tenant: &acme, peer: &bob }, NOW_MS);
+        let as_bob = verifier.verify(&proof, Expected { tenant: &acme, peer: &bob, peer_key: None }, NOW_MS);
         assert_eq!(as_bob.unwrap_err(), ProofError::WrongPeer);
-        let elsewhere = verifier.verify(&proof, Expected { tenant: &other_tenant, peer: &alice }, NOW_MS);
+        let elsewhere =
+            verifier.verify(&proof, Expected { tenant: &other_tenant, peer: &alice, peer_key: None }, NOW_MS);
         assert_eq!(elsewhere.unwrap_err(), ProofError::WrongTenant);
-        assert!(verifier.verify(&proof, Expected { tenant: &acme, peer: &alice }, NOW_MS).is_ok());
+        assert!(verifier.verify(&proof, Expected { tenant: &acme, peer: &alice, peer_key: None }, NOW_MS).is_ok());
     }
 }
 
@@ -175,6 +179,7 @@ fn a_refusal_has_its_own_code_and_says_what_to_do() {
         ProofError::WrongAudience,
         ProofError::WrongTenant,
         ProofError::WrongPeer,
+        ProofError::WrongPeerKey,
         ProofError::Expired,
         ProofError::NotYetValid,
         ProofError::Revoked,

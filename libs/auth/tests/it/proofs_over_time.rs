@@ -96,7 +96,7 @@ fn keys_rotate_without_a_gap() {
     verifier.add_key(&new.public(), NOW_MS).unwrap();
     assert!(verify(&verifier, &first, NOW_MS).is_ok());
     assert!(verify(&verifier, &second, NOW_MS).is_ok());
-    verifier.remove_key("k1");
+    verifier.withdraw_key("k1", NOW_MS + 86_400_000);
     assert_eq!(verify(&verifier, &first, NOW_MS).unwrap_err(), ProofError::UnknownKey { kid: "k1".into() });
     assert!(verify(&verifier, &second, NOW_MS).is_ok());
 }
@@ -141,6 +141,41 @@ fn the_cache_is_bounded_and_keeps_what_is_used() {
         assert!(verify(&verifier, &proof, NOW_MS).is_ok());
     }
     assert!((32..=64).contains(&verifier.cached()), "{}", verifier.cached());
-    verifier.remove_key("k1");
+    verifier.withdraw_key("k1", NOW_MS + 86_400_000);
     assert_eq!(verifier.cached(), 0);
+}
+
+#[test]
+fn a_withdrawn_key_stays_away_until_nothing_it_signed_could_pass() {
+    let (leaked, new) = (signer("k1"), signer("key2"));
+    let verifier = verifier(&[&leaked, &new]);
+    let proof = leaked.issue(entitlement(), NOW_MS).unwrap().proof;
+    assert!(verify(&verifier, &proof, NOW_MS).is_ok());
+    let until_ms = leaked.public().not_after_ms;
+    verifier.withdraw_key("k1", until_ms);
+    assert_eq!(verify(&verifier, &proof, NOW_MS).unwrap_err(), ProofError::UnknownKey { kid: "k1".into() });
+    // An old event, or a verifier's own store, tells it once more.
+    let again = verifier.add_key(&leaked.public(), NOW_MS);
+    assert_eq!(again.unwrap_err(), ProofKeyError::Withdrawn { kid: "k1".into() });
+    assert_eq!(verifier.keys(), [new.public()]);
+    verifier.sweep(until_ms + 30_000);
+    assert!(verify(&verifier, &proof, until_ms + 30_000).is_err());
+}
+
+#[test]
+fn a_sweep_forgets_what_time_has_settled_and_nothing_else() {
+    let signer = signer("k1");
+    let verifier = verifier(&[&signer]);
+    let short = proof_for(&signer, "sub-1", 3, NOW_MS);
+    let long = proof_for(&signer, "sub-2", 3, NOW_MS + 60_000);
+    assert!(verify(&verifier, &short, NOW_MS).is_ok() && verify(&verifier, &long, NOW_MS + 60_000).is_ok());
+    verifier.revoke(&revoked("sub-3", 1, NOW_MS + 300_000), NOW_MS);
+    let end_ms = NOW_MS + 300_000 + 30_000;
+    assert_eq!(verifier.sweep(end_ms - 1), 0);
+    assert_eq!((verifier.cached(), verifier.revocations()), (2, 1));
+    assert_eq!(verifier.sweep(end_ms), 1);
+    assert_eq!((verifier.cached(), verifier.revocations(), verifier.keys().len()), (1, 0, 1));
+    assert!(verify(&verifier, &long, end_ms).is_ok());
+    verifier.sweep(signer.public().not_after_ms + 30_000);
+    assert!(verifier.keys().is_empty());
 }

@@ -3,6 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::billing::{
+    ProofKeyWithdrawnV1, QuotaExceededV1, QuotaRestoredV1, ReconcileMode, ReconciledV1, RestoredBecause,
+};
 use crate::{Contract, Deprecation, Event, SubscriptionId, UserId};
 
 events! {
@@ -20,6 +23,14 @@ events! {
         ProofRevoked(ProofRevokedV1),
         /// A key that proofs are signed with, before its first use.
         ProofKeyPublished(ProofKeyPublishedV1),
+        /// A key that is not to be trusted any more.
+        ProofKeyWithdrawn(ProofKeyWithdrawnV1),
+        /// A plan's limit was used up.
+        QuotaExceeded(QuotaExceededV1),
+        /// It may be used again.
+        QuotaRestored(QuotaRestoredV1),
+        /// Our subscriptions were compared with Stripe's.
+        Reconciled(ReconciledV1),
     }
 }
 
@@ -184,6 +195,12 @@ pub struct TransitionRejectedV1 {
     pub to: Status,
     /// Who asked: `api` or `webhook`.
     pub source: String,
+    /// What was asked: `change_plan`, `cancel`, `resume`; absent for a webhook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
+    /// Which user asked; absent for a webhook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<UserId>,
 }
 
 impl Contract for TransitionRejectedV1 {
@@ -194,7 +211,9 @@ impl Contract for TransitionRejectedV1 {
             subscription_id: sample_id(),
             from: Status::Canceled,
             to: Status::Active,
-            source: "webhook".into(),
+            source: "api".into(),
+            asked: Some("resume".into()),
+            user_id: Some("ada".parse().expect("a valid id")),
         }]
     }
 }

@@ -5,5 +5,7 @@ mod subscription;
 mod ticket;
 
 pub use problem::{Problem, Violation};
-pub use subscription::{CreateSubscription, VerifySubscription};
+pub use subscription::{
+    CancelSubscription, ChangePlan, CreateCheckout, CreatePortal, CreateSubscription, VerifySubscription,
+};
 pub use ticket::TicketIssued;

@@ -1,5 +1,8 @@
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// An error as RFC 9457 writes it (`application/problem+json`), with our extensions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -34,6 +37,10 @@ pub struct Problem {
     /// Internals; only in development mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub debug: Option<String>,
+    /// What one code says besides (RFC 9457 §3.2); `docs/http-api.md` names them.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    pub members: BTreeMap<String, Value>,
 }
 
 /// One broken rule.

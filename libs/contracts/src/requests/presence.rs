@@ -65,6 +65,9 @@ pub struct ConnectV1 {
     pub subscription_id: SubscriptionId,
     /// `ver` of its proof.
     pub proof_ver: u64,
+    /// Most peers that may be here under this subscription at once (`peers` of its proof's limits).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_peers: Option<u64>,
 }
 
 impl Contract for ConnectV1 {
@@ -78,6 +81,7 @@ impl Contract for ConnectV1 {
             connection_id: "conn-01".parse().expect("a valid id"),
             subscription_id: "sub-01".parse().expect("a valid id"),
             proof_ver: 2,
+            max_peers: Some(50),
         }]
     }
 }
@@ -98,6 +102,11 @@ pub struct Connected {
 pub enum ConnectRefusal {
     /// The peer id belongs to another user of this tenant.
     NotOwner,
+    /// As many peers as the plan allows are here.
+    TooManyPeers {
+        /// How many that is.
+        limit: u64,
+    },
     /// A refusal newer than this reader.
     #[serde(other)]
     Unknown,
@@ -112,7 +121,7 @@ impl Request for ConnectV1 {
     }
 
     fn refusals() -> Vec<ConnectRefusal> {
-        vec![ConnectRefusal::NotOwner]
+        vec![ConnectRefusal::NotOwner, ConnectRefusal::TooManyPeers { limit: 50 }]
     }
 }
 

@@ -1,4 +1,14 @@
-//! What the subscription service is asked: create, get, verify, and the keys of its proofs.
+//! What the subscription service is asked: to sell, tell, change and end subscriptions, and to prove them.
+
+mod changes;
+mod list;
+mod pages;
+mod plans;
+
+pub use changes::{CancelRefusal, CancelV1, ChangePlanRefusal, ChangePlanV1, ResumeRefusal, ResumeV1};
+pub use list::{ListV1, SubscriptionListRefusal, SubscriptionPage};
+pub use pages::{Checkout, CheckoutRefusal, CreateCheckoutV1, CreatePortalV1, Portal, PortalRefusal};
+pub use plans::{CheckPlansV1, ListPlansV1, PlanView, Plans, PlansReport, PriceReport};
 
 use std::collections::BTreeMap;
 
@@ -14,6 +24,14 @@ pub(crate) fn entries() -> Vec<Entry> {
         Entry::request::<GetV1>(),
         Entry::request::<VerifyV1>(),
         Entry::request::<ListProofKeysV1>(),
+        Entry::request::<ListV1>(),
+        Entry::request::<ChangePlanV1>(),
+        Entry::request::<CancelV1>(),
+        Entry::request::<ResumeV1>(),
+        Entry::request::<CreateCheckoutV1>(),
+        Entry::request::<CreatePortalV1>(),
+        Entry::request::<ListPlansV1>(),
+        Entry::request::<CheckPlansV1>(),
     ]
     .concat()
 }
@@ -36,9 +54,35 @@ pub struct SubscriptionView {
     /// End of the paid period, Unix milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_period_end_ms: Option<u64>,
+    /// Whether it ends with its paid period; absent from services older than this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel_at_period_end: Option<bool>,
     /// Caller's metadata.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
+    /// What is to be done so that its first payment goes through; only in the answer to its creation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment: Option<PaymentStep>,
+}
+
+/// How a payment that waits for the customer goes on: with either of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PaymentStep {
+    /// For Stripe.js: the payment intent's client secret. Give it to nobody but the customer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_secret: Option<String>,
+    /// A page of Stripe's on which the customer pays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosted_invoice_url: Option<String>,
+}
+
+impl PaymentStep {
+    fn sample() -> Self {
+        Self {
+            client_secret: Some("pi_3MtwBwLkdIwHu7ix28a3tqPa_secret_YrKJUKribcBjcG8HVhfZluoGH".into()),
+            hosted_invoice_url: Some("https://invoice.stripe.com/i/acct_1M2JTkLkdIwHu7ix/test_YWNjdF8x".into()),
+        }
+    }
 }
 
 impl SubscriptionView {
@@ -51,7 +95,9 @@ impl SubscriptionView {
             status: Status::Active,
             stripe_subscription_id: "sub_1PgafmB7WZ01zgkW6dKueIc5".into(),
             current_period_end_ms: Some(1_792_592_000_000),
+            cancel_at_period_end: Some(false),
             metadata: BTreeMap::from([("team".into(), "blue".into())]),
+            payment: Some(PaymentStep::sample()),
         }
     }
 }
@@ -106,12 +152,24 @@ pub enum CreateRefusal {
         /// One line per violation.
         violations: Vec<String>,
     },
+    /// Another field breaks a rule of ours or of Stripe's.
+    Invalid {
+        /// One line per violation, `field: rule`.
+        violations: Vec<String>,
+    },
     /// The key was used with other content.
     IdempotencyMismatch,
-    /// The bank wants the customer to act (3-D Secure), or refused the card.
+    /// The bank refused the card.
     PaymentFailed {
         /// What the client must do.
         message: String,
+    },
+    /// The bank wants the customer to act (3-D Secure). The subscription is there and waits for it.
+    PaymentActionRequired {
+        /// The subscription that waits.
+        subscription_id: SubscriptionId,
+        /// What the client must do.
+        payment: PaymentStep,
     },
     /// A refusal newer than this reader.
     #[serde(other)]
@@ -130,8 +188,10 @@ impl Request for CreateV1 {
         vec![
             CreateRefusal::UnknownPrice { allowed: vec!["price_team_monthly".into()] },
             CreateRefusal::InvalidMetadata { violations: vec!["metadata.team: value is longer than 500".into()] },
+            CreateRefusal::Invalid { violations: vec!["email: invalid address".into()] },
             CreateRefusal::IdempotencyMismatch,
             CreateRefusal::PaymentFailed { message: "the card was declined".into() },
+            CreateRefusal::PaymentActionRequired { subscription_id: sample_id(), payment: PaymentStep::sample() },
         ]
     }
 }
@@ -185,6 +245,9 @@ pub struct VerifyV1 {
     pub peer_id: PeerId,
     /// Who asks.
     pub user_id: UserId,
+    /// Thumbprint of the peer's key (RFC 7638, base64url) to bind the proof to (`cnf.jkt`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_key: Option<String>,
 }
 
 impl Contract for VerifyV1 {
@@ -195,6 +258,7 @@ impl Contract for VerifyV1 {
             subscription_id: sample_id(),
             peer_id: "alice".parse().expect("a valid id"),
             user_id: "ada".parse().expect("a valid id"),
+            peer_key: Some("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs".into()),
         }]
     }
 }

@@ -1,11 +1,14 @@
 //! Problems: the one form of an error in a public answer (RFC 9457), with stable codes.
 
+use std::collections::BTreeMap;
+
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use clock::{Clock, Entropy};
 use contracts::http::{Problem, Violation};
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
+use serde_json::Value;
 
 use super::RequestContext;
 pub use super::problem_table::Code;
@@ -54,14 +57,21 @@ pub struct ProblemResponse {
     detail: Option<String>,
     retry_after_s: Option<u64>,
     violations: Vec<Violation>,
-    debug: Option<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// Few have it, and a result with a large error costs on the good way too.
+    extra: Option<Box<Extra>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Extra {
+    debug: Option<String>,
+    members: BTreeMap<String, Value>,
 }
 
 impl ProblemResponse {
     /// A problem of this kind.
     pub fn new(code: Code) -> Self {
-        Self { code, detail: None, retry_after_s: None, violations: Vec::new(), debug: None, headers: Vec::new() }
+        Self { code, detail: None, retry_after_s: None, violations: Vec::new(), headers: Vec::new(), extra: None }
     }
 
     /// Its code.
@@ -95,7 +105,15 @@ impl ProblemResponse {
     /// Internals for developers; shown in development mode only.
     #[must_use]
     pub fn debug(mut self, debug: impl Into<String>) -> Self {
-        self.debug = Some(debug.into());
+        self.extra.get_or_insert_default().debug = Some(debug.into());
+        self
+    }
+
+    /// Something that this code says besides, under a name of its own (RFC 9457 §3.2). Not one of the problem's own
+    /// members: those win.
+    #[must_use]
+    pub fn member(mut self, name: &str, value: Value) -> Self {
+        self.extra.get_or_insert_default().members.insert(name.to_owned(), value);
         self
     }
 
@@ -111,6 +129,7 @@ impl ProblemResponse {
         let entry = self.code.entry();
         let now_ms = clock.now_ms();
         let development = mode == Mode::Development;
+        let Extra { debug, members } = self.extra.map(|extra| *extra).unwrap_or_default();
         Problem {
             kind: format!("{TYPE_BASE}{}", entry.code),
             title: entry.title.to_owned(),
@@ -123,7 +142,8 @@ impl ProblemResponse {
             suggestion: Some(entry.suggestion.to_owned()),
             retry_after_s: self.retry_after_s,
             violations: self.violations,
-            debug: self.debug.filter(|_| development),
+            debug: debug.filter(|_| development),
+            members,
         }
     }
 
@@ -133,7 +153,7 @@ impl ProblemResponse {
         for (name, value) in &self.headers {
             headers.append(name, value.clone());
         }
-        let (code, debug) = (self.code, self.debug.clone());
+        let (code, debug) = (self.code, self.extra.as_ref().and_then(|extra| extra.debug.clone()));
         let problem = self.into_body(context, mode, clock, entropy);
         headers.insert(CONTENT_TYPE, MEDIA_TYPE);
         headers.insert(X_ERROR_CODE, HeaderValue::from_static(code.as_str()));

@@ -59,6 +59,8 @@ codes! {
     AuthenticationExpired = "authentication_expired", 401, "Refresh the access token and send the request again.";
     /// The payment did not go through
     PaymentFailed = "payment_failed", 402, "Let the customer complete or change the payment, then try again.";
+    /// The bank wants the customer to confirm the payment
+    PaymentActionRequired = "payment_action_required", 402, "Confirm the payment with 'payment.client_secret' (Stripe.js) or on the page 'payment.hosted_invoice_url', then send the same request with the same Idempotency-Key.";
     /// The subscription no longer entitles to this
     EntitlementLost = "entitlement_lost", 402, "Renew the subscription, get a new proof, then connect again.";
     /// This is not allowed
@@ -101,6 +103,8 @@ codes! {
     UnknownPrice = "unknown_price", 422, "Use one of the prices named in 'detail'.";
     /// Too many requests
     RateLimited = "rate_limited", 429, "Wait as long as Retry-After says, then go on slower.";
+    /// The plan's limit is used up
+    QuotaExceeded = "quota_exceeded", 429, "Wait as long as Retry-After says (without one: use less at once), or change to a larger plan.";
     /// The headers are too many or too large
     HeadersTooLarge = "headers_too_large", 431, "Send at most 50 headers, names up to 256 bytes, values up to 8192.";
     /// Something went wrong here

@@ -49,6 +49,11 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
 }
 
 impl Caller {
+    /// Whether the caller may see and change what belongs to others of their tenant.
+    pub(crate) fn is_admin(&self) -> bool {
+        self.principal.role == Role::Admin
+    }
+
     /// Refuses callers that may only look.
     pub(crate) fn may_write(&self) -> Result<(), ProblemResponse> {
         match self.principal.role {

@@ -1,6 +1,7 @@
 //! The HTTP side of the public API.
 
 mod extract;
+mod jwks;
 mod peers;
 mod streams;
 mod subscriptions;
@@ -18,8 +19,17 @@ use crate::{Gateway, socket};
 /// Every public route.
 pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
-        .route("/v1/subscriptions", post(subscriptions::create))
+        .route("/.well-known/jwks.json", get(jwks::jwks))
+        .route("/v1/plans", get(subscriptions::plans))
+        .route("/v1/plans/check", post(subscriptions::check_plans))
+        .route("/v1/subscriptions", post(subscriptions::create).get(subscriptions::list))
+        .route("/v1/subscriptions/checkout", post(subscriptions::checkout))
+        .route("/v1/subscriptions/portal", post(subscriptions::portal))
+        .route("/v1/subscriptions/{id}/plan", post(subscriptions::change_plan))
+        .route("/v1/subscriptions/{id}/cancel", post(subscriptions::cancel))
+        .route("/v1/subscriptions/{id}/resume", post(subscriptions::resume))
         .route("/v1/subscriptions/{id}", get(subscriptions::get))
+        .route("/v1/subscriptions/{id}/usage", get(subscriptions::usage))
         .route("/v1/subscriptions/{id}/verify", post(subscriptions::verify))
         .route("/v1/peers", get(peers::list))
         .route("/v1/peers/{id}", get(peers::get))

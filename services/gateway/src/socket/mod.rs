@@ -25,7 +25,9 @@ const UNAUTHENTICATED: Farewell = farewell(close::UNAUTHENTICATED, "unauthentica
 /// The subscription no longer entitles the peer.
 pub(crate) const ENTITLEMENT_LOST: Farewell = farewell(close::ENTITLEMENT_LOST, "entitlement_lost");
 /// The proof is missing, void or over.
-const PROOF_REFUSED: Farewell = farewell(close::PROOF_REFUSED, "proof_refused");
+pub(crate) const PROOF_REFUSED: Farewell = farewell(close::PROOF_REFUSED, "proof_refused");
+/// As many peers as the plan allows are here.
+const QUOTA_EXCEEDED: Farewell = farewell(close::QUOTA_EXCEEDED, "quota_exceeded");
 /// A newer connection of the same peer.
 pub(crate) const TAKEN_OVER: Farewell = farewell(close::TAKEN_OVER, "taken_over");
 /// Frames piled up.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use auth::Principal;
+use contracts::plans::limit;
 use contracts::{PeerId, SubscriptionId};
 use service::http::{Code, ProblemResponse};
 
@@ -45,6 +46,10 @@ pub(super) struct Proven {
     pub(super) proof: Arc<str>,
     pub(super) subscription_id: SubscriptionId,
     pub(super) ver: u64,
+    /// The key it is signed with.
+    pub(super) kid: Arc<str>,
+    /// The plan's limit of peers that are here at once.
+    pub(super) max_peers: Option<u64>,
     pub(super) until_ms: u64,
 }
 
@@ -61,7 +66,10 @@ pub(super) async fn prove(
         proof: proof.into(),
         subscription_id: verified.subscription.clone(),
         ver: verified.ver,
-        until_ms: verified.expires_at_ms.saturating_add(auth::SKEW_MS),
+        kid: verified.kid.as_str().into(),
+        max_peers: verified.limits.get(limit::PEERS).copied(),
+        // Without the skew: with the bus away, a proof's end is what ends a connection that nobody may revoke.
+        until_ms: verified.expires_at_ms,
     })
 }
 

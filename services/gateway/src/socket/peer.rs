@@ -7,7 +7,7 @@ use bus::Trail;
 use contracts::events::presence::OfflineReason;
 use contracts::frames::{AuthResult, ClientFrame, Outcome, PresenceAction, Resume, Resumed, Scope};
 use contracts::http::Problem;
-use contracts::requests::presence::{ConnectV1, DisconnectV1, ListV1, SetStatusV1};
+use contracts::requests::presence::{ConnectRefusal, ConnectV1, DisconnectV1, ListV1, SetStatusV1};
 use contracts::requests::signaling::{OpenSessionV1, SendV1};
 use contracts::signals::gateway::{BroadcastV1, Call, Reply};
 use contracts::{PeerId, Request};
@@ -20,7 +20,7 @@ use service::http::{Code, ProblemResponse};
 
 use super::connection::{Deadline, Line};
 use super::papers::{self, Credential, Proven};
-use super::{ENTITLEMENT_LOST, TAKEN_OVER, TOO_MANY, UNAUTHENTICATED};
+use super::{ENTITLEMENT_LOST, QUOTA_EXCEEDED, TAKEN_OVER, TOO_MANY, UNAUTHENTICATED};
 use crate::journal::Journal;
 use crate::refusals::IntoProblem;
 use crate::registry::{Entry, Farewell};
@@ -90,9 +90,13 @@ impl Peer {
             connection_id: line.id.clone(),
             subscription_id: proven.subscription_id.clone(),
             proof_ver: proven.ver,
+            max_peers: proven.max_peers,
         };
         let connected = gateway.ask(&principal.tenant, trail, &ask).await;
-        let connected = connected.map_err(|rejection| (rejection.into_problem(), UNAUTHENTICATED))?;
+        let connected = connected.map_err(|rejection| {
+            let is_full = matches!(rejection, Rejection::Refused(ConnectRefusal::TooManyPeers { .. }));
+            (rejection.into_problem(), if is_full { QUOTA_EXCEEDED } else { UNAUTHENTICATED })
+        })?;
         let entry = Entry {
             tenant: principal.tenant.clone(),
             peer_id,
@@ -101,6 +105,7 @@ impl Peer {
             generation: connected.generation,
             subscription_id: proven.subscription_id.clone(),
             proof_ver: proven.ver,
+            proof_kid: Arc::clone(&proven.kid),
             acks,
             kick: Arc::clone(&line.kick),
         };
@@ -193,7 +198,7 @@ impl Peer {
 
     /// Uses new papers from now on.
     pub(super) fn renewed(&mut self, gateway: &Gateway, principal: Principal, proven: Proven) {
-        gateway.registry.renew(&self.entry, proven.ver);
+        gateway.registry.renew(&self.entry, proven.ver, &proven.kid);
         self.principal = principal;
         self.proven = proven;
     }

@@ -7,10 +7,14 @@ use std::sync::{Arc, Mutex};
 
 use bus::{Asked, Bus, Trail};
 use clock::Clock;
+use contracts::requests::billing::UsageV1;
 use contracts::requests::presence::{ConnectV1, Connected, DisconnectV1, ListV1, LookupV1, SetStatusV1};
 use contracts::requests::signaling::{OpenSessionV1, SendV1};
-use contracts::requests::subscription::{CreateV1, GetV1, ListProofKeysV1, ProofKeys, VerifyV1};
-use contracts::{Answer, Request};
+use contracts::requests::subscription::{
+    CancelV1, ChangePlanV1, CheckPlansV1, CreateCheckoutV1, CreatePortalV1, CreateV1, GetV1, ListPlansV1,
+    ListProofKeysV1, ListV1 as ListSubscriptionsV1, ProofKeys, ResumeV1, VerifyV1,
+};
+use contracts::{Answer, Contract, Request};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +53,15 @@ impl Doubles {
         self.own(bus, clock, sample::<CreateV1>).await;
         self.own(bus, clock, sample::<GetV1>).await;
         self.own(bus, clock, sample::<VerifyV1>).await;
+        self.own(bus, clock, sample::<UsageV1>).await;
+        self.own(bus, clock, sample::<ListSubscriptionsV1>).await;
+        self.own(bus, clock, sample::<ChangePlanV1>).await;
+        self.own(bus, clock, sample::<CancelV1>).await;
+        self.own(bus, clock, sample::<ResumeV1>).await;
+        self.own(bus, clock, sample::<CreateCheckoutV1>).await;
+        self.own(bus, clock, sample::<CreatePortalV1>).await;
+        self.own(bus, clock, sample::<ListPlansV1>).await;
+        self.own(bus, clock, sample::<CheckPlansV1>).await;
         self.own(bus, clock, |_: &ListProofKeysV1| ProofKeys { keys: Vec::new() }).await;
     }
 
@@ -86,6 +99,11 @@ impl Doubles {
     /// Whether answers are held back from now on; those held are given when it ends.
     pub(crate) fn hold(&self, held: bool) {
         self.held.send_replace(held);
+    }
+
+    /// How many requests there were until now.
+    pub(crate) fn asked(&self) -> usize {
+        self.seen.lock().unwrap().iter().filter(|seen| seen.kind != ListProofKeysV1::KIND).count()
     }
 
     /// What was asked of `R` until now.

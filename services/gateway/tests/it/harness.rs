@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use service::config::{self, Sources};
 use service::{Host, PLATFORM, PLATFORM_DEFAULTS, PROOF_AUDIENCE, PROOF_ISSUER, Platform, PlatformConfig};
 use tempfile::TempDir;
-use testkit::contract::{On, Place};
+use testkit::contract::{On, Place, hold_to_reads};
 
 use crate::client::{Answer, Client, raw};
 use crate::doubles::Doubles;
@@ -41,13 +41,11 @@ pub(crate) struct World {
     pub(crate) doubles: Arc<Doubles>,
     pub(crate) node: String,
     pub(crate) host: Host,
-    /// The broker; `None`: the bus is in this process.
-    broker: Option<String>,
     signer: ProofSigner,
     platform: Platform,
     subscription: Platform,
     sequence: AtomicU64,
-    _place: Place,
+    place: Place,
 }
 
 /// Another gateway process.
@@ -101,6 +99,7 @@ pub(crate) async fn run_unknowing(on: On, test: impl AsyncFnOnce(&World)) {
 
 impl World {
     async fn start(on: On, folder: &Path, settings: &[(&str, &str)]) -> Self {
+        hold_to_reads(env!("CARGO_MANIFEST_DIR"));
         let (clock, hand) = Clock::manual(START_MS);
         let mut place = Place::start(on).await;
         let read = gateway::SUBSCRIPTIONS.iter().map(|line| (line.kind.to_owned(), vec![gateway::NAME.to_owned()]));
@@ -116,7 +115,6 @@ impl World {
             doubles: Arc::default(),
             node: platform.node_id.to_string(),
             sequence: AtomicU64::new(1),
-            broker,
             address,
             bus,
             clock,
@@ -124,7 +122,7 @@ impl World {
             host,
             platform,
             subscription,
-            _place: place,
+            place,
         }
     }
 
@@ -167,7 +165,7 @@ impl World {
         let draining = tokio::spawn(async move { host.drain().await });
         // In one process draining needs no clock: every task heeds the stop. A broker's connection is given its second.
         testkit::eventually(SOON, "the end", async || {
-            if self.broker.is_some() {
+            if !self.place.is_embedded() {
                 self.hand.advance(Duration::from_millis(50));
             }
             draining.is_finished().then_some(())
@@ -196,6 +194,10 @@ impl World {
     /// The gateway learns the key that [`World::proof`] signs with.
     pub(crate) async fn publish_key(&self) {
         self.publish(&SubscriptionEvent::from(ProofKeyPublishedV1 { key: self.signer.public() })).await;
+        // A broker holds what was published before the gateway has read it.
+        let known = store::Key::new("proof-keys", "k-1");
+        let read = async || self.platform.outbox.store().get(&known).await.unwrap();
+        testkit::eventually(SOON, "the gateway to know the key", read).await;
     }
 
     pub(crate) async fn revoke(&self, subscription: &str, min_ver: u64) {
@@ -233,7 +235,8 @@ impl World {
             subscription: subscription.parse().unwrap(),
             ver,
             plan: "team".into(),
-            limits: BTreeMap::new(),
+            limits: BTreeMap::from([("peers".into(), 50)]),
+            features: Vec::new(),
             entitled_until_ms: START_MS + 86_400_000,
             proof_id: "p-1".into(),
             peer_key: None,
@@ -288,16 +291,6 @@ impl World {
         let head = format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n");
         raw(self.address, &format!("{head}{headers}\r\n{body}")).await
     }
-}
-
-async fn connect(broker: Option<&str>, clock: &Clock) -> Bus {
-    if let Some(url) = broker {
-        let options = NatsOptions { url: url.to_owned(), partitions: 4, ..NatsOptions::default() };
-        return Bus::nats(options, clock.clone()).await.unwrap();
-    }
-    let read = gateway::SUBSCRIPTIONS.iter().map(|line| (line.kind.to_owned(), vec![gateway::NAME.to_owned()]));
-    let options = EmbeddedOptions { routes: Some(read.collect()), ..EmbeddedOptions::default() };
-    Bus::embedded(options, clock.clone())
 }
 
 fn platform_config(folder: &Path) -> PlatformConfig {

@@ -18,7 +18,7 @@ async fn an_unknown_route_and_a_wrong_method_are_problems() {
         let answer = world.http("DELETE /v1/peers/alice", "", "").await;
         answer.is_refused(405, "method_not_allowed");
         assert!(answer.header("allow").is_some_and(|allow| allow.contains("GET")), "{answer:?}");
-        get(world, "/v1/subscriptions").await.is_refused(405, "method_not_allowed");
+        get(world, "/v1/plans/check").await.is_refused(405, "method_not_allowed");
     })
     .await;
 }

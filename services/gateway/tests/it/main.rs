@@ -14,6 +14,7 @@ mod limits;
 mod messages;
 mod nats;
 mod papers;
+mod proof_keys;
 mod refusals;
 mod resume;
 mod routes;

@@ -41,6 +41,7 @@ async fn with_good_papers_the_peer_takes_its_place_at_presence() {
         assert!(body.as_object_mut().unwrap().remove("connection_id").is_some());
         let expected = json!({
             "peer_id": "alice", "user_id": "ada", "node_id": world.node, "subscription_id": "sub-alice", "proof_ver": 2,
+            "max_peers": 50,
         });
         assert_eq!(body, expected);
     })
@@ -193,10 +194,10 @@ async fn a_busy_client_can_not_outlive_its_token() {
 }
 
 #[tokio::test]
-async fn an_expired_proof_closes_after_the_skew() {
+async fn without_any_news_a_connection_ends_with_its_proof_after_five_minutes() {
     run_with(&[("heartbeat_ms", "300000")], async |world| {
         let mut client = world.enter("alice").await;
-        world.hand.advance(Duration::from_millis(329_999));
+        world.hand.advance(Duration::from_millis(299_999));
         client.is_alive().await;
         world.hand.advance(Duration::from_millis(1));
         let closed = client.closed().await;

@@ -1,9 +1,12 @@
 //! Every refusal there is, as the public API says it.
 
 use contracts::http::Problem;
+use contracts::requests::billing::UsageV1;
 use contracts::requests::presence::{ConnectV1, DisconnectV1, ListV1, LookupRefusal, LookupV1, SetStatusV1};
 use contracts::requests::signaling::{OpenSessionV1, SendV1};
-use contracts::requests::subscription::{CreateV1, GetV1, VerifyV1};
+use contracts::requests::subscription::{
+    self, CancelV1, ChangePlanV1, CreateCheckoutV1, CreatePortalV1, CreateV1, GetV1, ResumeV1, VerifyV1,
+};
 use contracts::{Answer, Request};
 use serde_json::{Value, json};
 
@@ -34,19 +37,26 @@ async fn over_http() {
         let expected = [
             ("unknown_price", 422, "unknown_price"),
             ("invalid_metadata", 400, "validation_failed"),
+            ("invalid", 400, "validation_failed"),
             ("idempotency_mismatch", 422, "idempotency_mismatch"),
             ("payment_failed", 402, "payment_failed"),
+            ("payment_action_required", 402, "payment_action_required"),
         ];
         check::<CreateV1>(world, &expected, async || {
             let problem = world.http("POST /v1/subscriptions", JSON, create).await.problem();
             if problem.code == "validation_failed" {
-                assert_eq!(problem.violations[0].field, "metadata.team");
+                assert!(["metadata.team", "email"].contains(&problem.violations[0].field.as_str()));
             }
             problem
         })
         .await;
+        subscription_changes(world).await;
         check::<GetV1>(world, &[("not_found", 404, "not_found")], async || {
             world.http("GET /v1/subscriptions/s", "", "").await.problem()
+        })
+        .await;
+        check::<UsageV1>(world, &[("not_found", 404, "not_found")], async || {
+            world.http("GET /v1/subscriptions/s/usage", "", "").await.problem()
         })
         .await;
         let expected = [
@@ -69,6 +79,47 @@ async fn over_http() {
             world.http("GET /v1/peers/alice", "", "").await.problem()
         })
         .await;
+    })
+    .await;
+}
+
+async fn subscription_changes(world: &World) {
+    let expected = [
+        ("not_found", 404, "not_found"),
+        ("not_owner", 404, "not_found"),
+        ("illegal_transition", 403, "illegal_transition"),
+        ("unknown_price", 422, "unknown_price"),
+        ("idempotency_mismatch", 422, "idempotency_mismatch"),
+        ("payment_failed", 402, "payment_failed"),
+    ];
+    check::<ChangePlanV1>(world, &expected, async || {
+        world.http("POST /v1/subscriptions/s/plan", JSON, r#"{"price_id":"p"}"#).await.problem()
+    })
+    .await;
+    check::<CancelV1>(world, &expected[..3], async || {
+        world.http("POST /v1/subscriptions/s/cancel", JSON, r#"{"at_period_end":true}"#).await.problem()
+    })
+    .await;
+    let resumed = [expected[0], expected[1], expected[2], expected[5]];
+    check::<ResumeV1>(world, &resumed, async || {
+        let problem = world.http("POST /v1/subscriptions/s/resume", "", "").await.problem();
+        assert!(problem.code != "illegal_transition" || problem.detail.as_ref().unwrap().contains("canceled"));
+        problem
+    })
+    .await;
+    let checkout = [expected[3], ("invalid", 400, "validation_failed"), expected[4]];
+    check::<CreateCheckoutV1>(world, &checkout, async || {
+        let body = r#"{"price_id":"p","success_url":"https://a","cancel_url":"https://a"}"#;
+        world.http("POST /v1/subscriptions/checkout", JSON, body).await.problem()
+    })
+    .await;
+    let portal = [("no_customer", 404, "not_found"), ("invalid", 400, "validation_failed")];
+    check::<CreatePortalV1>(world, &portal, async || {
+        world.http("POST /v1/subscriptions/portal", JSON, r#"{"return_url":"https://a"}"#).await.problem()
+    })
+    .await;
+    check::<subscription::ListV1>(world, &[("invalid_page", 400, "validation_failed")], async || {
+        world.http("GET /v1/subscriptions?limit=0", "", "").await.problem()
     })
     .await;
 }
@@ -125,10 +176,12 @@ async fn over_a_socket() {
 #[tokio::test]
 async fn of_a_connection() {
     run(async |world| {
-        check::<ConnectV1>(world, &[("not_owner", 403, "forbidden")], async || {
+        let expected = [("not_owner", 403, "forbidden"), ("too_many_peers", 429, "quota_exceeded")];
+        check::<ConnectV1>(world, &expected, async || {
             let mut client: Client = world.connect().await;
             let problem = client.refused(&world.auth_frame("alice")).await;
-            assert_eq!(client.closed().await.code, Some(4401));
+            let close = if problem.code == "quota_exceeded" { 4411 } else { 4401 };
+            assert_eq!(client.closed().await.code, Some(close));
             problem
         })
         .await;

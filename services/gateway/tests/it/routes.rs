@@ -2,32 +2,45 @@
 
 use auth::{Role, SigningKey, TokenMinter};
 use contracts::requests::presence::{ListV1, LookupV1};
-use contracts::requests::subscription::{CreateV1, GetV1, VerifyV1};
+use contracts::requests::subscription::{
+    CancelV1, ChangePlanV1, CheckPlansV1, CreateCheckoutV1, CreatePortalV1, CreateV1, GetV1,
+    ListV1 as ListSubscriptionsV1, ResumeV1, VerifyV1,
+};
 use contracts::{Answer, Failure, Request};
 use serde_json::{Value, json};
 
-use crate::harness::{SECRET, World, run, run_alone};
+use crate::harness::{SECRET, run, run_alone};
 
 const JSON: &str = "Content-Type: application/json\r\n";
 const CREATE: &str = r#"{"price_id":"price_team_monthly"}"#;
 const VERIFY: &str = r#"{"peer_id":"alice"}"#;
 
+const KEYED: &str = "Content-Type: application/json\r\nIdempotency-Key: k-1\r\n";
+const CHECKOUT: &str = r#"{"price_id":"p","success_url":"https://a.example/ok","cancel_url":"https://a.example/no"}"#;
+
 /// Request line, headers, body of a good call of each route.
-const ROUTES: [(&str, &str, &str); 5] = [
-    ("POST /v1/subscriptions", "Content-Type: application/json\r\nIdempotency-Key: k-1\r\n", CREATE),
+const ROUTES: [(&str, &str, &str); 13] = [
+    ("POST /v1/subscriptions", KEYED, CREATE),
+    ("GET /v1/subscriptions", "", ""),
+    ("POST /v1/subscriptions/checkout", KEYED, CHECKOUT),
+    ("POST /v1/subscriptions/portal", JSON, r#"{"return_url":"https://a.example/"}"#),
+    ("POST /v1/subscriptions/sub-01/plan", KEYED, r#"{"price_id":"price_gold"}"#),
+    ("POST /v1/subscriptions/sub-01/cancel", JSON, r#"{"at_period_end":true}"#),
+    ("POST /v1/subscriptions/sub-01/resume", "", ""),
+    ("GET /v1/plans", "", ""),
     ("GET /v1/subscriptions/sub-01", "", ""),
     ("POST /v1/subscriptions/sub-01/verify", JSON, VERIFY),
+    ("GET /v1/subscriptions/sub-01/usage", "", ""),
     ("GET /v1/peers", "", ""),
     ("GET /v1/peers/alice", "", ""),
 ];
 
-fn asked(world: &World) -> usize {
-    let doubles = &world.doubles;
-    doubles.seen::<CreateV1>().len()
-        + doubles.seen::<GetV1>().len()
-        + doubles.seen::<VerifyV1>().len()
-        + doubles.seen::<ListV1>().len()
-        + doubles.seen::<LookupV1>().len()
+/// Routes that make something answer so.
+fn status_of(line: &str) -> u16 {
+    match line {
+        "POST /v1/subscriptions" | "POST /v1/subscriptions/checkout" | "POST /v1/subscriptions/portal" => 201,
+        _ => 200,
+    }
 }
 
 #[tokio::test]
@@ -76,7 +89,7 @@ async fn no_route_is_open_without_a_good_token() {
                 assert!(!answer.body.contains(&good), "{answer:?}");
             }
         }
-        assert_eq!(asked(world), 0, "nobody behind the gateway was bothered");
+        assert_eq!(world.doubles.asked(), 0, "nobody behind the gateway was bothered");
         // The same by cookie as by header.
         let answer = world.http_as("GET /v1/peers", &format!("Cookie: a=b; synapse_token={good}\r\n"), "").await;
         assert_eq!(answer.status, 200, "{answer:?}");
@@ -96,7 +109,8 @@ async fn a_token_that_may_only_read_writes_nothing() {
                 assert_eq!(answer.status, 200, "{line}: {answer:?}");
             }
         }
-        assert_eq!(world.doubles.seen::<CreateV1>().len() + world.doubles.seen::<VerifyV1>().len(), 0);
+        let reads = ROUTES.iter().filter(|(line, ..)| line.starts_with("GET")).count();
+        assert_eq!(world.doubles.asked(), reads);
     })
     .await;
 }
@@ -107,7 +121,7 @@ async fn each_route_asks_its_owner_for_the_tokens_tenant_and_user() {
         for (line, headers, body) in ROUTES {
             let answer = world.http(line, headers, body).await;
             let created = line == "POST /v1/subscriptions";
-            assert_eq!(answer.status, if created { 201 } else { 200 }, "{line}: {answer:?}");
+            assert_eq!(answer.status, status_of(line), "{line}: {answer:?}");
             assert_eq!(answer.header("content-type"), Some("application/json"));
             assert!(answer.header("x-request-id").is_some() && answer.header("x-correlation-id").is_some());
             if created {
@@ -115,6 +129,19 @@ async fn each_route_asks_its_owner_for_the_tokens_tenant_and_user() {
             }
         }
         let doubles = &world.doubles;
+        for seen in [
+            doubles.seen::<ListSubscriptionsV1>(),
+            doubles.seen::<CreateCheckoutV1>(),
+            doubles.seen::<CreatePortalV1>(),
+            doubles.seen::<ChangePlanV1>(),
+            doubles.seen::<CancelV1>(),
+            doubles.seen::<ResumeV1>(),
+        ] {
+            assert_eq!((seen[0].tenant.as_str(), &seen[0].body["user_id"]), ("acme", &json!("ada")), "{seen:?}");
+            assert!(seen[0].body["is_admin"] != json!(true), "{seen:?}");
+        }
+        let change = &doubles.seen::<ChangePlanV1>()[0].body;
+        assert_eq!((&change["subscription_id"], &change["idempotency_key"]), (&json!("sub-01"), &json!("k-1")));
         let create = doubles.seen::<CreateV1>().remove(0);
         assert_eq!(create.tenant, "acme");
         let expected = json!({"user_id": "ada", "price_id": "price_team_monthly", "idempotency_key": "k-1"});
@@ -152,7 +179,7 @@ async fn creating_needs_an_idempotency_key_that_fits() {
             let problem = answer.is_refused(400, "validation_failed");
             assert_eq!(problem.violations[0].field, "Idempotency-Key");
         }
-        assert_eq!(asked(world), 0);
+        assert_eq!(world.doubles.asked(), 0);
     })
     .await;
 }
@@ -195,7 +222,7 @@ async fn an_id_in_the_path_must_be_one() {
             assert_eq!(problem.violations[0].field, "id");
         }
         world.http("GET /v1/peers/%ff", "", "").await.is_refused(400, "malformed_request");
-        assert_eq!(asked(world), 0);
+        assert_eq!(world.doubles.asked(), 0);
     })
     .await;
 }
@@ -211,6 +238,46 @@ async fn a_subscription_is_shown_to_its_owner_and_to_admins() {
         assert_eq!(get("ada", Role::User).await.status, 200);
         assert_eq!(get("root", Role::Admin).await.status, 200);
         get("eve", Role::User).await.is_refused(404, "not_found");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn administrators_act_for_their_tenant_and_others_do_not() {
+    run(async |world| {
+        let call = async |role, line: &str, headers: &str, body: &str| {
+            let token = world.token_of("acme", "root", role, 60_000);
+            world.http_as(line, &format!("Authorization: Bearer {token}\r\n{headers}"), body).await
+        };
+        for line in ["GET /v1/subscriptions?all=true", "GET /v1/subscriptions?user_id=ada", "POST /v1/plans/check"] {
+            call(Role::User, line, "", "").await.is_refused(403, "forbidden");
+            assert_eq!(call(Role::Admin, line, "", "").await.status, 200, "{line}");
+        }
+        let asked = world.doubles.seen::<ListSubscriptionsV1>();
+        assert_eq!(asked[0].body, json!({"limit": 50}));
+        assert_eq!(asked[1].body, json!({"limit": 50, "user_id": "ada"}));
+        assert_eq!(world.doubles.seen::<CheckPlansV1>().len(), 1);
+        call(Role::User, "GET /v1/subscriptions?status=activ", "", "").await.is_refused(400, "validation_failed");
+        let cancel = r#"{"at_period_end":false}"#;
+        for (role, is_admin) in [(Role::User, false), (Role::Admin, true)] {
+            call(role, "POST /v1/subscriptions/sub-01/cancel", JSON, cancel).await;
+            let seen = world.doubles.seen::<CancelV1>().pop().unwrap().body;
+            assert_eq!((&seen["user_id"], &seen["is_admin"]), (&json!("root"), &json!(is_admin)));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_has_to_act_for_the_bank_is_told_how() {
+    run(async |world| {
+        let refusal = CreateV1::refusals().pop().unwrap();
+        world.doubles.script::<CreateV1>(&Answer::Refused(refusal));
+        let answer = world.http("POST /v1/subscriptions", KEYED, CREATE).await;
+        let problem = answer.is_refused(402, "payment_action_required");
+        assert_eq!(problem.members["subscription_id"], "sub-01");
+        assert!(problem.members["payment"]["client_secret"].as_str().unwrap().starts_with("pi_"));
+        assert!(problem.members["payment"]["hosted_invoice_url"].as_str().unwrap().starts_with("https://"));
     })
     .await;
 }

@@ -4,7 +4,7 @@ use bus::Asked;
 use contracts::requests::presence::{ConnectRefusal, ConnectV1, Connected};
 use service::Rejection;
 
-use super::change;
+use super::{Limit, change};
 use crate::Presence;
 use crate::peer::Peer;
 
@@ -17,7 +17,8 @@ pub(crate) async fn connect(
     let (now_ms, lease_ms) = (presence.platform.clock.now_ms(), presence.config.lease_ms);
     let peer_id = ask.peer_id.clone();
     let decide = |known| Peer::connect(known, ask.clone(), now_ms, lease_ms).map(Some);
-    match change(&presence, &asked.tenant, &peer_id, &asked.trail, decide).await? {
+    let limit = ask.max_peers.map(|peers| Limit { peers, refusal: ConnectRefusal::TooManyPeers { limit: peers } });
+    match change(&presence, &asked.tenant, &peer_id, &asked.trail, limit, decide).await? {
         Some(peer) => Ok(Connected { generation: peer.generation, lease_ms }),
         None => Err(Rejection::busy(format!("peer {peer_id} could not be placed; try again"))),
     }

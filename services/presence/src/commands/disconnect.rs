@@ -13,7 +13,7 @@ pub(crate) async fn disconnect(
     asked: Asked,
     ask: DisconnectV1,
 ) -> Result<Disconnected, Rejection<DisconnectRefusal>> {
-    let left = change(&presence, &asked.tenant, &ask.peer_id, &asked.trail, |known| {
+    let left = change(&presence, &asked.tenant, &ask.peer_id, &asked.trail, None, |known| {
         let peer = known.ok_or(DisconnectRefusal::UnknownPeer)?;
         Ok(peer.leave(ask.generation, ask.reason))
     })

@@ -31,6 +31,6 @@ async fn end(
 ) -> Result<bool, Rejection<Infallible>> {
     let trail = Trail::fresh(&presence.platform.clock, &presence.platform.entropy);
     let ended =
-        change(presence, tenant, peer_id, &trail, |known| Ok(known.and_then(|peer| peer.expire(now_ms)))).await?;
+        change(presence, tenant, peer_id, &trail, None, |known| Ok(known.and_then(|peer| peer.expire(now_ms)))).await?;
     Ok(ended.is_some())
 }

@@ -17,7 +17,7 @@ pub(crate) async fn heartbeat(presence: &Presence, tenant: &TenantId, trail: &Tr
 
 async fn renew(presence: &Presence, tenant: &TenantId, trail: &Trail, heard: HeartbeatPeer) {
     let (now_ms, lease_ms) = (presence.platform.clock.now_ms(), presence.config.lease_ms);
-    let renewed = change(presence, tenant, &heard.peer_id, trail, |known| {
+    let renewed = change(presence, tenant, &heard.peer_id, trail, None, |known| {
         let renewed = known.and_then(|peer| peer.heartbeat(heard.generation, now_ms, lease_ms));
         Ok::<_, Infallible>(renewed.map(|peer| Change { peer, fact: None }))
     })

@@ -13,7 +13,7 @@ pub(crate) async fn set_status(
     asked: Asked,
     ask: SetStatusV1,
 ) -> Result<PeerView, Rejection<SetStatusRefusal>> {
-    let changed = change(&presence, &asked.tenant, &ask.peer_id, &asked.trail, |known| {
+    let changed = change(&presence, &asked.tenant, &ask.peer_id, &asked.trail, None, |known| {
         let peer = known.ok_or(SetStatusRefusal::UnknownPeer)?;
         peer.set_status(ask.generation, ask.status).map(Some)
     })

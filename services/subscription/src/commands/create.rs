@@ -1,21 +1,18 @@
 use std::sync::Arc;
 
 use bus::Asked;
-use contracts::SubscriptionId;
-use contracts::requests::subscription::{CreateRefusal, CreateV1, SubscriptionView};
+use contracts::events::subscription::Status;
+use contracts::requests::subscription::{CreateRefusal, CreateV1, PaymentStep, SubscriptionView};
+use contracts::{Contract, SubscriptionId};
 use outbox::Unit;
 use service::Rejection;
-use sha2::{Digest, Sha256};
 
-use super::{MAX_DECISIONS, fulfil};
+use super::{MAX_DECISIONS, fulfil, key_hash, refresh, rejection, violations, wish_hash};
 use crate::Subscriptions;
 use crate::metadata;
 use crate::store::{Operation, Record, Records, Stored};
-use crate::stripe::{hex, is_id};
-use crate::subscription::Reservation;
-
-/// Longest e-mail address Stripe takes, characters.
-const MAX_EMAIL_CHARS: usize = 512;
+use crate::stripe::is_id;
+use crate::subscription::{Reservation, Subscription};
 
 /// Creates a subscription at Stripe, once per Idempotency-Key: what is to be made is reserved in our store first, under
 /// an id that Stripe's own idempotency keys follow from. Whoever comes again, even after a crash, takes it up there.
@@ -24,45 +21,82 @@ pub(crate) async fn create(
     asked: Asked,
     ask: CreateV1,
 ) -> Result<SubscriptionView, Rejection<CreateRefusal>> {
-    check(&service, &ask)?;
-    let key_hash = hex(&Sha256::digest(ask.idempotency_key.as_bytes()));
+    check(&service, &asked, &ask)?;
+    service.note_tenant(&asked.tenant).await?;
+    let key_hash = key_hash(&ask.idempotency_key);
     let _turn = service.turns.take(format!("{}#{}#{key_hash}", asked.tenant, ask.user_id)).await;
     for _ in 0..MAX_DECISIONS {
         let Some((id, stored, is_new)) = reserve(&service, &asked, &ask, &key_hash).await? else { continue };
         let reservation = match stored.record.clone() {
+            Record::Live(subscription) if subscription.status.kind() == Status::Incomplete => {
+                return resume(&service, &asked, &ask, &stored, subscription).await;
+            }
             Record::Live(subscription) => return Ok(subscription.view()),
             Record::Refused { message } => {
                 return Err(Rejection::Refused(CreateRefusal::PaymentFailed { message }));
             }
             Record::Reserved(reservation) => reservation,
         };
-        if let Some(subscription) = fulfil::fulfil(&service, &asked, &id, stored, reservation, is_new).await? {
-            return Ok(subscription.view());
+        let made = fulfil::fulfil(&service, &asked, &id, stored, reservation, is_new).await?;
+        if let Some((subscription, payment)) = made {
+            tracing::info!(target: "audit", tenant = %asked.tenant, user = %ask.user_id, subscription = %id,
+                status = subscription.status.as_str(), correlation_id = asked.trail.correlation_id,
+                "subscription created");
+            return told(&ask, &subscription, payment);
         }
     }
     Err(Rejection::busy("the subscription is being created by many at once; try again with the same key"))
 }
 
-fn check(service: &Subscriptions, ask: &CreateV1) -> Result<(), Rejection<CreateRefusal>> {
-    if service.config.plan_of_price(&ask.price_id).is_none() {
-        let allowed = service.config.plans.iter().map(|plan| plan.price_id.clone()).collect();
+/// The same key again while the first payment waits: what is to be done is asked of Stripe anew, and maybe it is done.
+async fn resume(
+    service: &Subscriptions,
+    asked: &Asked,
+    ask: &CreateV1,
+    stored: &Stored,
+    subscription: Subscription,
+) -> Result<SubscriptionView, Rejection<CreateRefusal>> {
+    let fetched = service.stripe.fetch_payment(&subscription.stripe_subscription_id).await;
+    let object = fetched.map_err(|failure| rejection(&failure))?;
+    let mut unit = Unit::new();
+    let fresh = refresh::apply(service, &mut unit, &asked.tenant, &asked.trail, stored, subscription, &object);
+    // Somebody else's look is as good.
+    service.records.commit(unit).await?;
+    told(ask, &fresh, object.payment)
+}
+
+fn told(
+    ask: &CreateV1,
+    subscription: &Subscription,
+    payment: Option<PaymentStep>,
+) -> Result<SubscriptionView, Rejection<CreateRefusal>> {
+    if subscription.status.kind() != Status::Incomplete {
+        return Ok(subscription.view());
+    }
+    if ask.payment_method_id.is_none() {
+        // As it was asked for: it waits for its first payment.
+        return Ok(SubscriptionView { payment, ..subscription.view() });
+    }
+    let subscription_id = subscription.subscription_id.clone();
+    let payment = payment.unwrap_or_default();
+    Err(Rejection::Refused(CreateRefusal::PaymentActionRequired { subscription_id, payment }))
+}
+
+fn check(service: &Subscriptions, asked: &Asked, ask: &CreateV1) -> Result<(), Rejection<CreateRefusal>> {
+    if service.catalogue.plan_of_price(&asked.tenant, &ask.price_id).is_none() {
+        let allowed = service.catalogue.price_ids(&asked.tenant);
         return Err(Rejection::Refused(CreateRefusal::UnknownPrice { allowed }));
     }
-    let violations = metadata::violations(&ask.metadata);
-    if !violations.is_empty() {
-        return Err(Rejection::Refused(CreateRefusal::InvalidMetadata { violations }));
+    let found = metadata::violations(&ask.metadata);
+    if !found.is_empty() {
+        return Err(Rejection::Refused(CreateRefusal::InvalidMetadata { violations: found }));
     }
+    let mut found = violations(&ask.idempotency_key, ask.email.as_deref());
     if ask.payment_method_id.as_deref().is_some_and(|id| !is_id(id, &["pm_", "card_", "src_", "ba_"])) {
-        let message = "payment_method_id: it is not an id of Stripe's; send the pm_… that Stripe.js gave you";
-        return Err(Rejection::Refused(CreateRefusal::PaymentFailed { message: message.to_owned() }));
+        let rule = "payment_method_id: it is not an id of Stripe's; send the pm_… that Stripe.js gave you";
+        found.push(rule.to_owned());
     }
-    if ask.email.as_deref().is_some_and(|email| email.is_empty() || email.chars().count() > MAX_EMAIL_CHARS) {
-        return Err(Rejection::broken(format!("email: it is empty or over {MAX_EMAIL_CHARS} characters; correct it")));
-    }
-    if !(1..=255).contains(&ask.idempotency_key.chars().count()) {
-        return Err(Rejection::broken("idempotency_key: use 1 to 255 characters, a new one for each subscription"));
-    }
-    Ok(())
+    if found.is_empty() { Ok(()) } else { Err(Rejection::Refused(CreateRefusal::Invalid { violations: found })) }
 }
 
 /// What stands under this Idempotency-Key, reserved now if nothing did; `None` when somebody else was faster.
@@ -74,19 +108,19 @@ async fn reserve(
 ) -> Result<Option<(SubscriptionId, Stored, bool)>, Rejection<CreateRefusal>> {
     let (tenant, hash) = (&asked.tenant, hash_of(ask));
     if let Some(known) = service.records.operation(tenant, &ask.user_id, key_hash).await? {
-        if known.hash != hash {
+        if known.operation.hash != hash {
             return Err(Rejection::Refused(CreateRefusal::IdempotencyMismatch));
         }
-        let stored = service.records.find(tenant, &known.subscription_id).await?;
+        let stored = service.records.find(tenant, &known.operation.subscription_id).await?;
         // A refusal expires with its key, but maybe a moment earlier.
         let stored = stored.ok_or_else(|| Rejection::busy("the key is just expiring; try again with a new one"))?;
-        return Ok(Some((known.subscription_id, stored, false)));
+        return Ok(Some((known.operation.subscription_id, stored, false)));
     }
     let platform = &service.platform;
     let now_ms = platform.clock.now_ms();
     let subscription_id: SubscriptionId =
         platform.entropy.uuid_v7(now_ms).to_string().parse().expect("a UUID is a valid id");
-    let Some(plan) = service.config.plan_of_price(&ask.price_id) else { return Ok(None) };
+    let Some(plan) = service.catalogue.plan_of_price(tenant, &ask.price_id) else { return Ok(None) };
     let reservation = Reservation {
         subscription_id: subscription_id.clone(),
         user_id: ask.user_id.clone(),
@@ -97,8 +131,9 @@ async fn reserve(
         metadata: ask.metadata.clone(),
         reserved_at_ms: now_ms,
         attempt: 1,
+        by_checkout: false,
     };
-    let operation = Operation { hash, subscription_id: subscription_id.clone() };
+    let operation = Operation { hash, subscription_id: subscription_id.clone(), checkout: None };
     let mut unit = Unit::new();
     let expires_at_ms = now_ms.saturating_add(service.config.operation_memory_ms());
     Records::reserve(&mut unit, tenant, key_hash, &operation, reservation, expires_at_ms);
@@ -109,17 +144,12 @@ async fn reserve(
     Ok(stored.map(|stored| (subscription_id, stored, true)))
 }
 
-/// Hash of everything that is asked for.
 fn hash_of(ask: &CreateV1) -> String {
-    // The key is not part of it, and maps are sorted: the same wish has the same hash.
-    let wish = CreateV1 { idempotency_key: String::new(), ..ask.clone() };
-    hex(&Sha256::digest(serde_json::to_vec(&wish).expect("a request is plain data")))
+    wish_hash(CreateV1::KIND, &CreateV1 { idempotency_key: String::new(), ..ask.clone() })
 }
 
 #[cfg(test)]
 mod tests {
-    use contracts::Contract;
-
     use super::*;
 
     #[test]
@@ -135,5 +165,7 @@ mod tests {
         ] {
             assert_ne!(hash_of(&ask), hash_of(&other));
         }
+        let bare = CreateV1 { idempotency_key: String::new(), ..ask.clone() };
+        assert_ne!(hash_of(&ask), wish_hash("subscription.change_plan.v1", &bare), "kinds don't mix");
     }
 }

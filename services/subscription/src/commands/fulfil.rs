@@ -1,16 +1,15 @@
 //! From a reservation to a subscription at Stripe.
 
-use std::collections::BTreeMap;
-
 use bus::Asked;
-use contracts::requests::subscription::CreateRefusal;
-use contracts::{SubscriptionId, TenantId, UserId};
+use contracts::requests::subscription::{CreateRefusal, PaymentStep};
+use contracts::{SubscriptionId, TenantId};
 use outbox::Unit;
 use service::Rejection;
 
-use super::{refresh, rejection};
+use super::customer::{self, customer};
+use super::{Trouble, refresh, rejection};
 use crate::Subscriptions;
-use crate::metadata::{self, TENANT, USER};
+use crate::metadata;
 use crate::store::{Record, Records, Stored};
 use crate::stripe::{Class, NewSubscription, StripeFailure, SubscriptionObject, derived_key};
 use crate::subscription::{Reservation, Subscription};
@@ -21,6 +20,9 @@ const KEYS_ARE_FRESH_MS: u64 = 20 * 60 * 60 * 1_000;
 /// Most keys one reservation uses up; each but the first follows a failure that Stripe keeps replaying.
 const MAX_ATTEMPTS: u32 = 5;
 
+/// What came of it: the subscription, and what is to be done where its payment waits.
+pub(super) type Made = (Subscription, Option<PaymentStep>);
+
 /// Makes the reserved subscription, or finds what an earlier try made. `None` when the record was changed meanwhile.
 pub(super) async fn fulfil(
     service: &Subscriptions,
@@ -29,30 +31,29 @@ pub(super) async fn fulfil(
     stored: Stored,
     reservation: Reservation,
     is_new: bool,
-) -> Result<Option<Subscription>, Rejection<CreateRefusal>> {
+) -> Result<Option<Made>, Rejection<CreateRefusal>> {
     let tenant = &asked.tenant;
-    let customer = match customer(service, tenant, &reservation).await {
+    let customer = match customer(service, tenant, &reservation.user_id, reservation.email.as_deref()).await {
         Ok(customer) => customer,
-        Err(Trouble::Stripe(failure)) if is_stuck(&failure) => {
-            return next_key(service, tenant, id, &stored, reservation, &failure).await;
-        }
         Err(Trouble::Stripe(failure)) => return refuse(service, tenant, id, &stored, failure).await,
-        Err(Trouble::Rejected(rejection)) => return Err(rejection),
+        Err(trouble) => return Err(trouble.into()),
     };
     let now_ms = service.platform.clock.now_ms();
     let is_old = now_ms.saturating_sub(reservation.reserved_at_ms) > KEYS_ARE_FRESH_MS;
     if !is_new && is_old {
-        let found = service.stripe.find_subscription(&customer, id).await.map_err(|failure| rejection(&failure))?;
+        let found =
+            service.stripe.find_subscription(&customer, tenant, id).await.map_err(|failure| rejection(&failure))?;
         if let Some(object) = found {
             return commit(service, asked, &stored, reservation, &object).await;
         }
     }
     match make(service, tenant, id, &reservation, &customer).await {
         Ok(object) => commit(service, asked, &stored, reservation, &object).await,
-        Err(failure) if is_stuck(&failure) => {
+        Err(failure) if failure.is_stuck() => {
             // Whether or not Stripe made it, this key would say the same for a day: look for it first.
             tracing::warn!(subscription = %id, %failure, "Stripe keeps a failure under its key; looking what it made");
-            let found = service.stripe.find_subscription(&customer, id).await.map_err(|failure| rejection(&failure))?;
+            let found =
+                service.stripe.find_subscription(&customer, tenant, id).await.map_err(|failure| rejection(&failure))?;
             match found {
                 Some(object) => commit(service, asked, &stored, reservation, &object).await,
                 None => next_key(service, tenant, id, &stored, reservation, &failure).await,
@@ -60,12 +61,6 @@ pub(super) async fn fulfil(
         }
         Err(failure) => refuse(service, tenant, id, &stored, failure).await,
     }
-}
-
-/// Whether asking again under the same key can't help: Stripe replays its own trouble for 24 hours, or knows the key with
-/// other parameters.
-fn is_stuck(failure: &StripeFailure) -> bool {
-    failure.class == Class::Mismatch || failure.is_replay && failure.class == Class::Server
 }
 
 /// Frees the way for another key; the caller then decides anew.
@@ -76,7 +71,7 @@ async fn next_key(
     stored: &Stored,
     reservation: Reservation,
     failure: &StripeFailure,
-) -> Result<Option<Subscription>, Rejection<CreateRefusal>> {
+) -> Result<Option<Made>, Rejection<CreateRefusal>> {
     if reservation.attempt >= MAX_ATTEMPTS {
         return Err(rejection(failure));
     }
@@ -93,11 +88,12 @@ async fn commit(
     stored: &Stored,
     reservation: Reservation,
     object: &SubscriptionObject,
-) -> Result<Option<Subscription>, Rejection<CreateRefusal>> {
-    let change = reservation.fulfil(object, service.platform.clock.now_ms());
+) -> Result<Option<Made>, Rejection<CreateRefusal>> {
+    let rules = refresh::rules(service, &asked.tenant);
+    let change = reservation.fulfil(object, service.platform.clock.now_ms(), rules);
     let mut unit = Unit::new();
     let subscription = refresh::publish(&mut unit, &asked.tenant, &asked.trail, stored, change);
-    Ok(service.records.commit(unit).await?.then_some(subscription))
+    Ok(service.records.commit(unit).await?.then(|| (subscription, object.payment.clone())))
 }
 
 /// A card that was refused is remembered, so that the same key gets the same answer; all else may be tried again.
@@ -107,7 +103,10 @@ async fn refuse(
     id: &SubscriptionId,
     stored: &Stored,
     failure: StripeFailure,
-) -> Result<Option<Subscription>, Rejection<CreateRefusal>> {
+) -> Result<Option<Made>, Rejection<CreateRefusal>> {
+    if let Some(violation) = violation(&failure) {
+        return Err(Rejection::Refused(CreateRefusal::Invalid { violations: vec![violation] }));
+    }
     if failure.class != Class::Card {
         return Err(rejection(&failure));
     }
@@ -123,33 +122,15 @@ async fn refuse(
     Err(Rejection::Refused(CreateRefusal::PaymentFailed { message }))
 }
 
-enum Trouble {
-    Stripe(StripeFailure),
-    Rejected(Rejection<CreateRefusal>),
-}
-
-/// The user's customer at Stripe; made once, then reused.
-async fn customer(service: &Subscriptions, tenant: &TenantId, reservation: &Reservation) -> Result<String, Trouble> {
-    let user = &reservation.user_id;
-    let known = async || service.records.customer(tenant, user).await.map_err(|error| Trouble::Rejected(error.into()));
-    if let Some(customer) = known().await? {
-        return Ok(customer);
+/// What Stripe refuses about the caller's own words, `field: rule`.
+fn violation(failure: &StripeFailure) -> Option<String> {
+    let is_about_card = matches!(failure.class, Class::Invalid | Class::NotFound)
+        && failure.code.as_deref() == Some("resource_missing")
+        && failure.message.to_ascii_lowercase().contains("paymentmethod");
+    if is_about_card {
+        return Some(format!("payment_method_id: {}", failure.message));
     }
-    let email = reservation.email.as_deref();
-    // The address is part of the key: Stripe refuses one key with two addresses.
-    let attempt = reservation.attempt.to_string();
-    let key = derived_key("customer", &[tenant.as_str(), user.as_str(), email.unwrap_or_default(), &attempt]);
-    let customer = service.stripe.create_customer(email, owner(tenant, user), key).await.map_err(Trouble::Stripe)?;
-    let remembered = service.records.remember_customer(tenant, user, &customer).await;
-    if remembered.map_err(|error| Trouble::Rejected(error.into()))? {
-        return Ok(customer);
-    }
-    // Another create of this user was faster; its customer counts.
-    known().await.map(|known| known.unwrap_or(customer))
-}
-
-fn owner(tenant: &TenantId, user: &UserId) -> BTreeMap<String, String> {
-    BTreeMap::from([(TENANT.to_owned(), tenant.to_string()), (USER.to_owned(), user.to_string())])
+    customer::violation(failure)
 }
 
 async fn make(
@@ -172,6 +153,14 @@ async fn make(
         price_id: &reservation.price_id,
         payment_method: payment_method.as_deref(),
         metadata: metadata::at_stripe(tenant, id, &reservation.user_id, &reservation.plan, &reservation.metadata),
+        may_wait: false,
     };
-    service.stripe.create_subscription(new, key("subscription")).await
+    match service.stripe.create_subscription(new.clone(), key("subscription")).await {
+        // Nothing was made. Now one that waits for the payer is wanted: a refused card would have left one behind too.
+        Err(failure) if failure.wants_action() => {
+            let new = NewSubscription { may_wait: true, ..new };
+            service.stripe.create_subscription(new, key("subscription-waiting")).await
+        }
+        made => made,
+    }
 }

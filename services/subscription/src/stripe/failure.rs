@@ -9,12 +9,20 @@ use serde_json::Value;
 pub(crate) enum Class {
     /// No answer in time. It may have happened.
     Timeout,
-    /// No connection, or it broke before the answer came. It may have happened.
+    /// The answer began and did not end in time. It may have happened.
+    SlowBody,
+    /// No connection: nothing was sent.
     Connect,
-    /// Stripe answered something that is no answer (HTML of a proxy, broken JSON). It may have happened.
+    /// The connection broke after the request was sent. It may have happened.
+    Lost,
+    /// A page of something in between, not Stripe's answer. It may have happened.
+    Html,
+    /// Something else that is no answer (broken JSON, a redirect). It may have happened.
     Unreadable,
-    /// Stripe refuses the request as it is (400, 403, 404).
+    /// Stripe refuses the request as it is (400, 403).
     Invalid,
+    /// There is no such object (404).
+    NotFound,
     /// The key is not accepted (401).
     Unauthorized,
     /// The bank refuses the card or wants the payer to act (402).
@@ -36,9 +44,13 @@ impl Class {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
+            Self::SlowBody => "slow_body",
             Self::Connect => "connect",
+            Self::Lost => "lost",
+            Self::Html => "html",
             Self::Unreadable => "unreadable",
             Self::Invalid => "invalid",
+            Self::NotFound => "not_found",
             Self::Unauthorized => "unauthorized",
             Self::Card => "card",
             Self::Mismatch => "idempotency_mismatch",
@@ -51,7 +63,10 @@ impl Class {
 
     /// Whether Stripe itself seems to be in trouble: what a breaker counts.
     pub(crate) fn is_outage(self) -> bool {
-        matches!(self, Self::Timeout | Self::Connect | Self::Unreadable | Self::Server)
+        matches!(
+            self,
+            Self::Timeout | Self::SlowBody | Self::Connect | Self::Lost | Self::Html | Self::Unreadable | Self::Server
+        )
     }
 
     /// Whether the same call may succeed later.
@@ -96,6 +111,18 @@ impl StripeFailure {
         }
     }
 
+    /// Whether asking again under the same key can't help: Stripe replays its own trouble for as long as it keeps the
+    /// key, or knows the key with other parameters.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.class == Class::Mismatch || self.is_replay && self.class == Class::Server
+    }
+
+    /// Whether the bank wants the payer to act (3-D Secure) rather than refusing the card.
+    pub(crate) fn wants_action(&self) -> bool {
+        let code = self.code.as_deref().unwrap_or_default();
+        self.class == Class::Card && (code == "authentication_required" || code.ends_with("_requires_action"))
+    }
+
     /// Whether to send the same request with the same key again. Stripe's advice wins.
     pub(crate) fn may_retry(&self) -> bool {
         // A replayed failure stays the same for as long as Stripe keeps the key (24 hours).
@@ -111,6 +138,8 @@ pub(crate) struct Head {
     pub(crate) retry_after: Option<String>,
     pub(crate) should_retry: Option<String>,
     pub(crate) is_replay: bool,
+    /// `Content-Type` names HTML.
+    pub(crate) is_html: bool,
 }
 
 /// Longest message of Stripe's that is passed on, in characters.
@@ -119,6 +148,10 @@ const MAX_MESSAGE_CHARS: usize = 500;
 /// Tells a good answer from the kinds of failure.
 pub(crate) fn classify(head: &Head, body: &[u8]) -> Result<Value, StripeFailure> {
     let parsed: Option<Value> = serde_json::from_slice(body).ok();
+    if parsed.is_none() && (head.is_html || body.trim_ascii_start().starts_with(b"<")) {
+        let message = format!("status {} with a page of something in between", head.status);
+        return Err(with_head(StripeFailure::new(Class::Html, message), head));
+    }
     if (200..300).contains(&head.status) {
         let object = parsed.filter(Value::is_object);
         return object.ok_or_else(|| {
@@ -148,6 +181,7 @@ fn class_of(status: u16, kind: Option<&str>) -> Class {
     match (status, kind) {
         (401, _) => Class::Unauthorized,
         (402, _) => Class::Card,
+        (404, _) => Class::NotFound,
         (409, _) => Class::Busy,
         (429, _) => Class::RateLimited,
         (_, Some("idempotency_error")) => Class::Mismatch,
@@ -188,7 +222,7 @@ mod tests {
             (401, "invalid_request_error", Class::Unauthorized, false),
             (402, "card_error", Class::Card, false),
             (403, "invalid_request_error", Class::Invalid, false),
-            (404, "invalid_request_error", Class::Invalid, false),
+            (404, "invalid_request_error", Class::NotFound, false),
             (409, "idempotency_error", Class::Busy, true),
             (409, "invalid_request_error", Class::Busy, true),
             (429, "invalid_request_error", Class::RateLimited, true),
@@ -201,18 +235,18 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_proxies_are_told_by_their_status() {
-        for (status, class) in [
-            (200, Class::Unreadable),
-            (302, Class::Unreadable),
-            (403, Class::Invalid),
-            (429, Class::RateLimited),
-            (502, Class::Server),
-        ] {
+    fn pages_of_proxies_are_told_from_answers() {
+        for status in [200, 302, 403, 429, 502] {
             let head = Head { status, ..Head::default() };
-            let found = classify(&head, b"<html><h1>Bad Gateway</h1></html>").expect_err("no JSON");
-            assert_eq!(found.class, class, "{status}");
+            let found = classify(&head, b"\n<html><h1>Bad Gateway</h1></html>").expect_err("no JSON");
+            assert_eq!((found.class, found.may_retry()), (Class::Html, true), "{status}");
             assert!(!found.message.contains("<html>"));
+            let head = Head { is_html: true, ..head };
+            assert_eq!(classify(&head, b"Bad Gateway").expect_err("no JSON").class, Class::Html, "{status}");
+        }
+        for (status, class) in [(200, Class::Unreadable), (302, Class::Unreadable), (502, Class::Server)] {
+            let head = Head { status, ..Head::default() };
+            assert_eq!(classify(&head, b"{\"id\":").expect_err("broken JSON").class, class, "{status}");
         }
         let head = Head { status: 200, ..Head::default() };
         assert!(classify(&head, b"[]").is_err());
@@ -226,7 +260,7 @@ mod tests {
             should_retry: Some(advice.to_owned()),
             retry_after: Some("7".to_owned()),
             request_id: Some("req_1".to_owned()),
-            is_replay: false,
+            ..Head::default()
         };
         let told = |head: &Head| classify(head, b"{}").expect_err("a failure");
         assert!(!told(&head(500, "false")).may_retry());
@@ -247,5 +281,13 @@ mod tests {
         let declined =
             json!({"error": {"code": "card_declined", "decline_code": "insufficient_funds", "message": "m"}});
         assert_eq!(failure(402, &declined).code.as_deref(), Some("insufficient_funds"));
+    }
+
+    #[test]
+    fn a_payer_who_has_to_act_is_told_from_a_refused_card() {
+        let with = |code: &str| failure(402, &json!({"error": {"type": "card_error", "code": code, "message": "m"}}));
+        assert!(with("subscription_payment_intent_requires_action").wants_action());
+        assert!(with("authentication_required").wants_action());
+        assert!(!with("card_declined").wants_action());
     }
 }

@@ -5,34 +5,55 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use stripe_billing::subscription::{
-    CreateSubscription, CreateSubscriptionItems, CreateSubscriptionPaymentBehavior, ListSubscription,
-    ListSubscriptionStatus, RetrieveSubscription,
+    CancelSubscription, CreateSubscription, CreateSubscriptionItems, CreateSubscriptionPaymentBehavior,
+    ListSubscription, ListSubscriptionStatus, ResumeSubscription, RetrieveSubscription, UpdateSubscription,
+    UpdateSubscriptionItems, UpdateSubscriptionPaymentBehavior, UpdateSubscriptionProrationBehavior,
 };
 use stripe_client_core::{RequestBuilder, StripeMethod, StripeRequest};
-use stripe_core::customer::CreateCustomer;
+use stripe_core::customer::{CreateCustomer, ListCustomer};
 
 /// Where Stripe counts requests by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint {
     Customers,
+    ReadCustomers,
     PaymentMethods,
     CreateSubscription,
     RetrieveSubscription,
     ListSubscriptions,
+    UpdateSubscription,
+    CancelSubscription,
+    ResumeSubscription,
+    Checkout,
+    Portal,
+    Prices,
+    ListEntitlements,
+    SweepSubscriptions,
+    ListEvents,
 }
 
 impl Endpoint {
     /// How many there are.
-    pub(crate) const COUNT: usize = 5;
+    pub(crate) const COUNT: usize = 15;
 
     /// For metrics and logs.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Customers => "customers.create",
+            Self::ReadCustomers => "customers.read",
             Self::PaymentMethods => "payment_methods.attach",
             Self::CreateSubscription => "subscriptions.create",
             Self::RetrieveSubscription => "subscriptions.retrieve",
             Self::ListSubscriptions => "subscriptions.list",
+            Self::UpdateSubscription => "subscriptions.update",
+            Self::CancelSubscription => "subscriptions.cancel",
+            Self::ResumeSubscription => "subscriptions.resume",
+            Self::Checkout => "checkout.sessions.create",
+            Self::Portal => "billing_portal.sessions.create",
+            Self::Prices => "prices.retrieve",
+            Self::ListEntitlements => "entitlements.list",
+            Self::SweepSubscriptions => "subscriptions.sweep",
+            Self::ListEvents => "events.list",
         }
     }
 }
@@ -52,6 +73,14 @@ pub(crate) struct NewSubscription<'a> {
     pub(crate) price_id: &'a str,
     pub(crate) payment_method: Option<&'a str>,
     pub(crate) metadata: BTreeMap<String, String>,
+    /// Keep it, incomplete, where the bank wants the payer to act.
+    pub(crate) may_wait: bool,
+}
+
+/// Where an invoice says how its payment goes on. It moved in 2025-03-31.basil; a path that a version does not have is
+/// refused.
+pub(crate) fn payment_path(api_version: &str) -> &'static str {
+    if api_version < "2025-03-31" { "latest_invoice.payment_intent" } else { "latest_invoice.confirmation_secret" }
 }
 
 /// Makes a customer.
@@ -74,15 +103,18 @@ pub(crate) fn attach_payment_method(payment_method: &str, customer: &str, key: S
     post(Endpoint::PaymentMethods, RequestBuilder::new(StripeMethod::Post, path).form(&Attach { customer }), key)
 }
 
-/// Makes a subscription. With a payment method it is charged now or refused (402); without one the subscription waits
-/// for its first payment.
-pub(crate) fn create_subscription(new: NewSubscription<'_>, key: String) -> Call {
+/// Makes a subscription. With a payment method it is charged now or refused (402), unless it may wait for the payer;
+/// without one the subscription waits for its first payment.
+pub(crate) fn create_subscription(new: NewSubscription<'_>, expand: &str, key: String) -> Call {
     let item = CreateSubscriptionItems { price: Some(new.price_id.to_owned()), ..CreateSubscriptionItems::new() };
     let request = CreateSubscription::new().customer(new.customer).items(vec![item]).metadata(hash_map(new.metadata));
+    let request = request.expand(vec![expand.to_owned()]);
     let request = match new.payment_method {
-        Some(payment_method) => request
-            .default_payment_method(payment_method)
-            .payment_behavior(CreateSubscriptionPaymentBehavior::ErrorIfIncomplete),
+        Some(payment_method) => request.default_payment_method(payment_method).payment_behavior(if new.may_wait {
+            CreateSubscriptionPaymentBehavior::AllowIncomplete
+        } else {
+            CreateSubscriptionPaymentBehavior::ErrorIfIncomplete
+        }),
         None => request.payment_behavior(CreateSubscriptionPaymentBehavior::DefaultIncomplete),
     };
     post(Endpoint::CreateSubscription, request.build(), key)
@@ -91,6 +123,118 @@ pub(crate) fn create_subscription(new: NewSubscription<'_>, key: String) -> Call
 /// Reads a subscription. `id` must have passed [`is_id`]: it becomes part of the path.
 pub(crate) fn retrieve_subscription(id: &str) -> Call {
     get(Endpoint::RetrieveSubscription, RetrieveSubscription::new(id).build())
+}
+
+/// Reads a subscription with what is to be done about its latest invoice.
+pub(crate) fn retrieve_payment(id: &str, expand: &str) -> Call {
+    get(Endpoint::RetrieveSubscription, RetrieveSubscription::new(id).expand(vec![expand.to_owned()]).build())
+}
+
+/// Bills an item by another price. What it costs is paid now, or nothing changes.
+pub(crate) fn change_price(id: &str, item: &str, price_id: &str, key: String) -> Call {
+    let item = UpdateSubscriptionItems {
+        id: Some(item.to_owned()),
+        price: Some(price_id.to_owned()),
+        ..UpdateSubscriptionItems::new()
+    };
+    let request = UpdateSubscription::new(id)
+        .items(vec![item])
+        .proration_behavior(UpdateSubscriptionProrationBehavior::AlwaysInvoice)
+        .payment_behavior(UpdateSubscriptionPaymentBehavior::ErrorIfIncomplete);
+    post(Endpoint::UpdateSubscription, request.build(), key)
+}
+
+/// Lets a subscription end with its period, or not.
+pub(crate) fn end_with_period(id: &str, ends: bool, key: String) -> Call {
+    post(Endpoint::UpdateSubscription, UpdateSubscription::new(id).cancel_at_period_end(ends).build(), key)
+}
+
+/// Ends a subscription now. Stripe takes no idempotency key here: what has ended is not found again.
+pub(crate) fn cancel(id: &str) -> Call {
+    Call { endpoint: Endpoint::CancelSubscription, request: CancelSubscription::new(id).build(), key: None }
+}
+
+/// Wakes up a paused subscription.
+pub(crate) fn resume(id: &str, key: String) -> Call {
+    post(Endpoint::ResumeSubscription, ResumeSubscription::new(id).build(), key)
+}
+
+/// A checkout page to be opened.
+#[derive(Clone, Debug)]
+pub(crate) struct NewCheckout<'a> {
+    pub(crate) customer: &'a str,
+    pub(crate) price_id: &'a str,
+    pub(crate) success_url: &'a str,
+    pub(crate) cancel_url: &'a str,
+    pub(crate) reference: &'a str,
+    pub(crate) metadata: BTreeMap<String, String>,
+}
+
+/// Opens a checkout page. Session and subscription carry the same metadata.
+pub(crate) fn create_checkout(new: &NewCheckout<'_>, key: String) -> Call {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        price: &'a str,
+        quantity: u32,
+    }
+    #[derive(Serialize)]
+    struct Subscription<'a> {
+        metadata: &'a BTreeMap<String, String>,
+    }
+    #[derive(Serialize)]
+    struct Session<'a> {
+        mode: &'a str,
+        customer: &'a str,
+        client_reference_id: &'a str,
+        success_url: &'a str,
+        cancel_url: &'a str,
+        line_items: [Line<'a>; 1],
+        metadata: &'a BTreeMap<String, String>,
+        subscription_data: Subscription<'a>,
+    }
+    // async-stripe has this request in a crate of its own, as large as those we have together.
+    let session = Session {
+        mode: "subscription",
+        customer: new.customer,
+        client_reference_id: new.reference,
+        success_url: new.success_url,
+        cancel_url: new.cancel_url,
+        line_items: [Line { price: new.price_id, quantity: 1 }],
+        metadata: &new.metadata,
+        subscription_data: Subscription { metadata: &new.metadata },
+    };
+    post(Endpoint::Checkout, RequestBuilder::new(StripeMethod::Post, "/checkout/sessions").form(&session), key)
+}
+
+/// Opens the customer's own page.
+pub(crate) fn create_portal(customer: &str, return_url: &str, key: String) -> Call {
+    #[derive(Serialize)]
+    struct Session<'a> {
+        customer: &'a str,
+        return_url: &'a str,
+    }
+    let session = Session { customer, return_url };
+    post(Endpoint::Portal, RequestBuilder::new(StripeMethod::Post, "/billing_portal/sessions").form(&session), key)
+}
+
+/// Reads a price. `id` must have passed [`is_id`]: it becomes part of the path.
+pub(crate) fn retrieve_price(id: &str) -> Call {
+    get(Endpoint::Prices, RequestBuilder::new(StripeMethod::Get, format!("/prices/{id}")))
+}
+
+/// Reads a customer. `id` must have passed [`is_id`]: it becomes part of the path.
+pub(crate) fn retrieve_customer(id: &str) -> Call {
+    get(Endpoint::ReadCustomers, RequestBuilder::new(StripeMethod::Get, format!("/customers/{id}")))
+}
+
+/// Reads the newest hundred customers, of one address where there is one.
+pub(crate) fn list_customers(email: Option<&str>) -> Call {
+    let request = ListCustomer::new().limit(100);
+    let request = match email {
+        Some(email) => request.email(email),
+        None => request,
+    };
+    get(Endpoint::ReadCustomers, request.build())
 }
 
 /// Reads a customer's newest hundred subscriptions, ended ones too.
@@ -128,7 +272,7 @@ fn post(endpoint: Endpoint, request: RequestBuilder, key: String) -> Call {
     Call { endpoint, request, key: Some(key) }
 }
 
-fn get(endpoint: Endpoint, request: RequestBuilder) -> Call {
+pub(super) fn get(endpoint: Endpoint, request: RequestBuilder) -> Call {
     Call { endpoint, request, key: None }
 }
 
@@ -147,8 +291,10 @@ mod tests {
             price_id: "price_1",
             payment_method: Some("pm_1"),
             metadata: BTreeMap::from([("synapse_user".into(), "ada & co=ü".into())]),
+            may_wait: false,
         };
-        let call = create_subscription(new.clone(), "key".into());
+        let path = payment_path("2025-11-17.clover");
+        let call = create_subscription(new.clone(), path, "key".into());
         let body = call.request.body.unwrap_or_default();
         for part in [
             "customer=cus_1",
@@ -156,12 +302,50 @@ mod tests {
             "metadata[synapse_user]=ada+%26+co%3D%C3%BC",
             "payment_behavior=error_if_incomplete",
             "default_payment_method=pm_1",
+            "expand[0]=latest_invoice.confirmation_secret",
         ] {
-            assert!(body.replace("%5B", "[").replace("%5D", "]").contains(part), "{part} in {body}");
+            assert!(plain(&body).contains(part), "{part} in {body}");
         }
         assert_eq!((call.request.path.as_str(), call.key.as_deref()), ("/subscriptions", Some("key")));
-        let waiting = create_subscription(NewSubscription { payment_method: None, ..new }, "key".into());
+        let acting = create_subscription(NewSubscription { may_wait: true, ..new.clone() }, path, "key".into());
+        assert!(acting.request.body.unwrap_or_default().contains("payment_behavior=allow_incomplete"));
+        let waiting = create_subscription(NewSubscription { payment_method: None, ..new }, path, "key".into());
         assert!(waiting.request.body.unwrap_or_default().contains("payment_behavior=default_incomplete"));
+    }
+
+    fn plain(body: &str) -> String {
+        body.replace("%5B", "[").replace("%5D", "]")
+    }
+
+    #[test]
+    fn changes_and_pages_are_written_as_stripe_reads_them() {
+        let metadata = BTreeMap::from([("synapse_tenant".to_owned(), "acme".to_owned())]);
+        let checkout = create_checkout(
+            &NewCheckout {
+                customer: "cus_1",
+                price_id: "price_1",
+                success_url: "https://a.example/ok",
+                cancel_url: "https://a.example/no",
+                reference: "sub-1",
+                metadata,
+            },
+            "key".into(),
+        );
+        let cases = [
+            (change_price("sub_1", "si_1", "price_2", "key".into()), "items[0][id]=si_1"),
+            (change_price("sub_1", "si_1", "price_2", "key".into()), "items[0][price]=price_2"),
+            (change_price("sub_1", "si_1", "price_2", "key".into()), "payment_behavior=error_if_incomplete"),
+            (end_with_period("sub_1", true, "key".into()), "cancel_at_period_end=true"),
+            (create_portal("cus_1", "https://a.example/", "key".into()), "customer=cus_1"),
+            (checkout, "subscription_data[metadata][synapse_tenant]=acme"),
+        ];
+        for (call, part) in cases {
+            let body = plain(&call.request.body.unwrap_or_default());
+            assert!(body.contains(part) && call.key.is_some(), "{part} in {body}");
+        }
+        let cancel = cancel("sub_1");
+        assert_eq!((cancel.request.path.as_str(), cancel.key), ("/subscriptions/sub_1", None));
+        assert_eq!(payment_path("2024-06-20"), "latest_invoice.payment_intent");
     }
 
     #[test]

@@ -63,6 +63,12 @@ impl Transport {
 
     /// Sends a call until it is answered, refused, or no time or try is left. Every try has the same idempotency key.
     pub(crate) async fn send(&self, call: &Call) -> Result<Value, StripeFailure> {
+        Ok(self.send_telling_replays(call).await?.0)
+    }
+
+    /// The same, and whether the answer is a stored one that an earlier request with this key was given: what it says may
+    /// be over.
+    pub(crate) async fn send_telling_replays(&self, call: &Call) -> Result<(Value, bool), StripeFailure> {
         let started = self.clock.monotonic();
         let mut waits = ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(self.config.backoff_ms))
@@ -95,18 +101,23 @@ impl Transport {
     }
 
     /// One try.
-    async fn attempt(&self, call: &Call) -> Result<Value, StripeFailure> {
+    async fn attempt(&self, call: &Call) -> Result<(Value, bool), StripeFailure> {
         let not_sent = |wait: Option<Duration>, why: &str| StripeFailure {
             retry_after: wait,
             ..StripeFailure::new(Class::NotSent, why)
         };
-        let leave = self.breaker.try_acquire().map_err(|open| {
-            let wait = Duration::from_millis(open.retry_after_ms);
-            not_sent(Some(wait), "not asked, because it failed too often just now")
-        })?;
+        let acquire = || {
+            self.breaker.try_acquire().map_err(|open| {
+                let wait = Duration::from_millis(open.retry_after_ms);
+                not_sent(Some(wait), "not asked, because it failed too often just now")
+            })
+        };
+        // Nobody waits for a turn that won't be used; the wait itself is not held against Stripe.
+        drop(acquire()?);
         let turn = self.pacers[call.endpoint as usize].turn(&self.clock).await;
         turn.map_err(|wait| not_sent(Some(wait), "not asked, because too many calls wait for their turn"))?;
         let _permit = self.permits.acquire().await.map_err(|_| not_sent(None, "closed"))?;
+        let leave = acquire()?;
         let began = self.clock.monotonic();
         let outcome = self.exchange(call).await;
         let took = self.clock.monotonic().saturating_sub(began);
@@ -120,7 +131,7 @@ impl Transport {
         outcome
     }
 
-    async fn exchange(&self, call: &Call) -> Result<Value, StripeFailure> {
+    async fn exchange(&self, call: &Call) -> Result<(Value, bool), StripeFailure> {
         let url = match &call.request.query {
             Some(query) => format!("{}{}?{query}", self.base, call.request.path),
             None => format!("{}{}", self.base, call.request.path),
@@ -139,10 +150,10 @@ impl Transport {
         if let Some(body) = &call.request.body {
             request = request.header("content-type", "application/x-www-form-urlencoded").body(body.clone());
         }
-        let mut response = request.send().await.map_err(lost)?;
+        let mut response = request.send().await.map_err(unsent_or_lost)?;
         let head = head_of(response.status().as_u16(), response.headers());
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(lost)? {
+        while let Some(chunk) = response.chunk().await.map_err(cut_off)? {
             if body.len() + chunk.len() > MAX_ANSWER_BYTES {
                 return Err(StripeFailure::new(
                     Class::Unreadable,
@@ -151,25 +162,36 @@ impl Transport {
             }
             body.extend_from_slice(&chunk);
         }
-        classify(&head, &body)
+        Ok((classify(&head, &body)?, head.is_replay))
     }
 }
 
-fn lost(error: reqwest::Error) -> StripeFailure {
+fn unsent_or_lost(error: reqwest::Error) -> StripeFailure {
     // Without the URL: it names the customer.
     let error = error.without_url();
-    if error.is_timeout() {
-        return StripeFailure::new(Class::Timeout, "no answer in time");
-    }
     if error.is_builder() {
         return StripeFailure::new(
             Class::Invalid,
             "the request can't be written; check stripe.secret_key for odd characters",
         );
     }
-    let message = if error.is_connect() { "no connection" } else { "the connection broke before the answer came" };
+    // A connection that was not made in time is both.
+    let (class, message) = if error.is_connect() {
+        (Class::Connect, "no connection; nothing was sent")
+    } else if error.is_timeout() {
+        (Class::Timeout, "no answer in time")
+    } else {
+        (Class::Lost, "the connection broke before the answer came")
+    };
     tracing::debug!(error = &error as &dyn std::error::Error, "{message}");
-    StripeFailure::new(Class::Connect, message)
+    StripeFailure::new(class, message)
+}
+
+fn cut_off(error: reqwest::Error) -> StripeFailure {
+    if error.is_timeout() {
+        return StripeFailure::new(Class::SlowBody, "the answer did not end in time");
+    }
+    StripeFailure::new(Class::Lost, "the connection broke within the answer")
 }
 
 fn head_of(status: u16, headers: &HeaderMap) -> Head {
@@ -182,6 +204,7 @@ fn head_of(status: u16, headers: &HeaderMap) -> Head {
         request_id: text("request-id"),
         retry_after: text("retry-after"),
         should_retry: text("stripe-should-retry"),
+        is_html: text("content-type").is_some_and(|kind| kind.to_ascii_lowercase().starts_with("text/html")),
         is_replay: text("idempotent-replayed").as_deref() == Some("true"),
     }
 }

@@ -3,8 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use contracts::requests::subscription::PaymentStep;
+use contracts::{SubscriptionId, TenantId};
 use serde_json::Value;
 
+use crate::metadata::{SUBSCRIPTION, TENANT};
 use crate::status::StripeStatus;
 
 /// A subscription as Stripe told it.
@@ -24,8 +27,34 @@ pub(crate) struct SubscriptionObject {
     pub(crate) current_period_end_ms: Option<u64>,
     /// The first item's price.
     pub(crate) price_id: Option<String>,
+    /// The first item (`si_…`).
+    pub(crate) item_id: Option<String>,
     /// Ours and the caller's.
     pub(crate) metadata: BTreeMap<String, String>,
+    /// How the payment of its latest invoice goes on, where it was asked for and there is something to do.
+    pub(crate) payment: Option<PaymentStep>,
+}
+
+/// What we read of a price.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PriceObject {
+    /// It can be sold.
+    pub(crate) is_active: bool,
+    /// Real money.
+    pub(crate) livemode: bool,
+    /// It is paid again and again.
+    pub(crate) is_recurring: bool,
+}
+
+impl PriceObject {
+    /// Reads a price; what is missing counts against it.
+    pub(crate) fn read(value: &Value) -> Self {
+        Self {
+            is_active: value["active"].as_bool().unwrap_or_default(),
+            livemode: value["livemode"].as_bool().unwrap_or_default(),
+            is_recurring: value["recurring"].is_object(),
+        }
+    }
 }
 
 impl SubscriptionObject {
@@ -42,13 +71,16 @@ impl SubscriptionObject {
             cancel_at_period_end: value["cancel_at_period_end"].as_bool().unwrap_or_default(),
             current_period_end_ms: period_end_ms(value, items),
             price_id: items.first().and_then(|item| reference(&item["price"]).or_else(|| reference(&item["plan"]))),
+            item_id: items.first().and_then(reference),
             metadata: metadata(value),
+            payment: payment(&value["latest_invoice"]),
         })
     }
 
-    /// Whether it is the one we created under this id.
-    pub(crate) fn is_ours(&self, subscription: &contracts::SubscriptionId) -> bool {
-        self.metadata.get(crate::metadata::SUBSCRIPTION).is_some_and(|id| id == subscription.as_str())
+    /// Whether it is the one we created under this id for this tenant.
+    pub(crate) fn is_ours(&self, tenant: &TenantId, subscription: &SubscriptionId) -> bool {
+        let says = |key: &str, expected: &str| self.metadata.get(key).is_some_and(|value| value == expected);
+        says(TENANT, tenant.as_str()) && says(SUBSCRIPTION, subscription.as_str())
     }
 }
 
@@ -63,7 +95,18 @@ fn period_end_ms(value: &Value, items: &[Value]) -> Option<u64> {
     of_items.or_else(|| value["current_period_end"].as_u64())?.checked_mul(1_000)
 }
 
-fn metadata(value: &Value) -> BTreeMap<String, String> {
+/// Behind `confirmation_secret` since 2025-03-31.basil, in the payment intent before.
+fn payment(invoice: &Value) -> Option<PaymentStep> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let client_secret = text(&invoice["confirmation_secret"]["client_secret"])
+        .or_else(|| text(&invoice["payment_intent"]["client_secret"]));
+    let hosted_invoice_url = text(&invoice["hosted_invoice_url"]);
+    let is_open = invoice["status"] == "open";
+    is_open.then_some(PaymentStep { client_secret, hosted_invoice_url })
+}
+
+/// The caller's and our pairs of an object.
+pub(crate) fn metadata(value: &Value) -> BTreeMap<String, String> {
     let pairs = value["metadata"].as_object().into_iter().flatten();
     pairs.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
@@ -77,9 +120,10 @@ mod tests {
 
     fn basil() -> Value {
         json!({"id": "sub_1", "object": "subscription", "customer": "cus_1", "status": "active", "livemode": false,
-            "cancel_at_period_end": true, "metadata": {"synapse_subscription": "s-1", "team": "blue"},
+            "cancel_at_period_end": true, "metadata": {"synapse_tenant": "acme", "synapse_subscription": "s-1", "team": "blue"},
+            "latest_invoice": {"status": "open", "hosted_invoice_url": "https://i", "confirmation_secret": {"client_secret": "pi_s"}},
             "items": {"data": [
-                {"price": {"id": "price_a"}, "current_period_end": 1_800_000_100},
+                {"id": "si_1", "price": {"id": "price_a"}, "current_period_end": 1_800_000_100},
                 {"price": {"id": "price_b"}, "current_period_end": 1_800_000_000}]}})
     }
 
@@ -89,17 +133,26 @@ mod tests {
         assert_eq!(read.current_period_end_ms, Some(1_800_000_000_000));
         assert_eq!(read.price_id.as_deref(), Some("price_a"));
         assert!(read.cancel_at_period_end);
-        assert!(read.is_ours(&"s-1".parse().unwrap()));
-        assert!(!read.is_ours(&"s-2".parse().unwrap()));
+        assert_eq!(read.item_id.as_deref(), Some("si_1"));
+        let payment = read.payment.clone().unwrap();
+        assert_eq!(
+            (payment.client_secret.as_deref(), payment.hosted_invoice_url.as_deref()),
+            (Some("pi_s"), Some("https://i"))
+        );
+        let (acme, other) = ("acme".parse().unwrap(), "other".parse().unwrap());
+        assert!(read.is_ours(&acme, &"s-1".parse().unwrap()));
+        assert!(!read.is_ours(&acme, &"s-2".parse().unwrap()) && !read.is_ours(&other, &"s-1".parse().unwrap()));
     }
 
     #[test]
     fn the_older_shape_is_read() {
         let old = json!({"id": "sub_1", "customer": {"id": "cus_1", "object": "customer"}, "status": "past_due",
-            "current_period_end": 1_700_000_000, "items": {"data": [{"plan": {"id": "price_a"}}]}});
+            "current_period_end": 1_700_000_000,
+            "latest_invoice": {"status": "open", "payment_intent": {"client_secret": "pi_old"}}, "items": {"data": [{"plan": {"id": "price_a"}}]}});
         let read = SubscriptionObject::read(&old).unwrap();
         assert_eq!((read.customer.as_str(), read.current_period_end_ms), ("cus_1", Some(1_700_000_000_000)));
         assert_eq!(read.price_id.as_deref(), Some("price_a"));
+        assert_eq!(read.payment.unwrap().client_secret.as_deref(), Some("pi_old"));
     }
 
     #[test]

@@ -5,9 +5,10 @@ use contracts::events::subscription::{Status, SubscriptionEvent};
 use contracts::requests::subscription::{CreateRefusal, CreateV1, GetRefusal, GetV1};
 use futures::future::join_all;
 use serde_json::json;
+use stripe_emulator::Options;
 use testkit::eventually;
 
-use crate::harness::{SOON, World, until, wish};
+use crate::harness::{FOREIGN, GOLD, PRICE, SOON, World, YEAR, until, wish};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscription_is_created_told_and_marked_at_stripe() {
@@ -62,8 +63,13 @@ async fn the_same_key_with_another_wish_is_refused() {
 async fn bad_wishes_are_refused_before_stripe_hears_of_them() {
     let world = World::start(&[]).await;
     let unknown = CreateV1 { price_id: "price_free".into(), ..wish("ada", "key-1") };
-    let allowed = vec!["price_team_monthly".to_owned()];
-    assert_eq!(world.service.create(&unknown).await, Err(CreateRefusal::UnknownPrice { allowed }));
+    let allowed: Vec<String> = [PRICE, YEAR, GOLD].map(str::to_owned).into();
+    assert_eq!(world.service.create(&unknown).await, Err(CreateRefusal::UnknownPrice { allowed: allowed.clone() }));
+    for tampered in [FOREIGN, "price_live"] {
+        let other = CreateV1 { price_id: tampered.into(), ..wish("ada", "key-1") };
+        let refused = Err(CreateRefusal::UnknownPrice { allowed: allowed.clone() });
+        assert_eq!(world.service.create(&other).await, refused, "of another tenant, or of the other mode");
+    }
     let metadata = BTreeMap::from([
         ("synapse_user".to_owned(), "eve".to_owned()),
         ("a[b]".to_owned(), "v".repeat(501)),
@@ -75,8 +81,10 @@ async fn bad_wishes_are_refused_before_stripe_hears_of_them() {
         panic!("not refused")
     };
     assert_eq!(violations.len(), 4, "{violations:?}");
-    let path = CreateV1 { payment_method_id: Some("../customers".into()), ..wish("ada", "key-1") };
-    assert!(matches!(world.service.create(&path).await, Err(CreateRefusal::PaymentFailed { .. })));
+    let path =
+        CreateV1 { payment_method_id: Some("../customers".into()), email: Some(String::new()), ..wish("ada", "key-1") };
+    let Err(CreateRefusal::Invalid { violations }) = world.service.create(&path).await else { panic!("not refused") };
+    assert!(violations[0].starts_with("email: ") && violations[1].starts_with("payment_method_id: "), "{violations:?}");
     assert_eq!(world.stripe_get("/_emulator/requests").await["total"], 0);
 }
 
@@ -89,10 +97,64 @@ async fn a_refused_card_stays_refused_under_its_key() {
     let asked = world.asked("POST /v1/subscriptions").await;
     assert_eq!(world.service.create(&poor).await, Err(CreateRefusal::PaymentFailed { message }));
     assert_eq!(world.asked("POST /v1/subscriptions").await, asked, "Stripe is not asked again");
-    let acts = CreateV1 { payment_method_id: Some("pm_card_authenticationRequired".into()), ..wish("ada", "key-2") };
-    assert!(matches!(world.service.create(&acts).await, Err(CreateRefusal::PaymentFailed { .. })));
     assert_eq!(world.at_stripe().await.len(), 0);
     assert_eq!(world.service.create(&wish("ada", "key-3")).await.unwrap().status, Status::Active);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bank_that_wants_the_payer_is_told_with_what_to_do_until_it_is_done() {
+    let world = World::start(&[]).await;
+    let acts = CreateV1 { payment_method_id: Some("pm_card_authenticationRequired".into()), ..wish("ada", "key-1") };
+    let Err(CreateRefusal::PaymentActionRequired { subscription_id, payment }) = world.service.create(&acts).await
+    else {
+        panic!("not asked to act")
+    };
+    let secret = payment.client_secret.clone().unwrap();
+    assert!(secret.starts_with("pi_"), "{payment:?}");
+    let again = Err(CreateRefusal::PaymentActionRequired { subscription_id: subscription_id.clone(), payment });
+    assert_eq!(world.service.create(&acts).await, again, "the same key, the same step");
+    assert_eq!(world.at_stripe().await.len(), 1);
+    let intent = secret.split("_secret").next().unwrap();
+    world.post(&format!("/_emulator/payment_intents/{intent}/authenticate"), json!({"succeed": true})).await;
+    let view = world.service.create(&acts).await.unwrap();
+    assert_eq!((view.status, view.subscription_id), (Status::Active, subscription_id));
+    assert_eq!(world.at_stripe().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_card_the_subscription_waits_and_says_how_it_is_paid() {
+    let options = Options { auto_confirm: false, ..Options::default() };
+    let world = World::on(clock::Clock::system(), &[], options).await;
+    let waiting = CreateV1 { payment_method_id: None, ..wish("ada", "key-1") };
+    let view = world.service.create(&waiting).await.unwrap();
+    assert_eq!(view.status, Status::Incomplete);
+    assert!(view.payment.as_ref().unwrap().client_secret.as_ref().unwrap().starts_with("pi_"));
+    assert_eq!(world.service.create(&waiting).await.unwrap(), view);
+    assert_eq!(world.service.get(&view).await.payment, None, "the secret is told to nobody else");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_method_that_is_not_there_is_the_callers_to_correct() {
+    let world = World::start(&[]).await;
+    let missing = CreateV1 { payment_method_id: Some("pm_nobodys".into()), ..wish("ada", "key-1") };
+    let Err(CreateRefusal::Invalid { violations }) = world.service.create(&missing).await else { panic!("accepted") };
+    assert!(violations[0].starts_with("payment_method_id: "), "{violations:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_buys_a_hundred_times_at_once_is_one_customer() {
+    let world = World::start(&[("stripe.rate_per_endpoint", "100")]).await;
+    let wishes: Vec<_> = (0..100)
+        .map(|number| CreateV1 {
+            email: Some(format!("ada+{number}@example.com")),
+            ..wish("ada", &format!("key-{number}"))
+        })
+        .collect();
+    let answers = join_all(wishes.iter().map(|ask| world.service.create(ask))).await;
+    let ids: BTreeSet<_> = answers.into_iter().map(|view| view.unwrap().stripe_subscription_id).collect();
+    assert_eq!(ids.len(), 100);
+    let customers = world.stripe_get("/v1/customers?limit=100").await;
+    assert_eq!(customers["data"].as_array().unwrap().len(), 1);
 }
 
 /// Stripe made it, we died before we knew: `retry` then takes it up again.

@@ -1,6 +1,7 @@
 //! A running service with everything around it.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,18 +12,30 @@ use contracts::events::webhook::{StripeSubscriptionChangedV1, WebhookEvent};
 use contracts::requests::subscription::{CreateRefusal, CreateV1, GetV1, SubscriptionView, VerifyV1};
 use contracts::{Answer, Contract, Fact, Request, TenantId};
 use outbox::Unit;
+use reqwest::Method;
 use serde_json::{Value, json};
 use service::config::{Sources, load};
 use service::{Host, PLATFORM, PLATFORM_DEFAULTS, Platform};
 use stripe_emulator::{Options, SeedPrice, StripeEmulator};
 use subscription::{Config, DEFAULTS, NAME};
-use testkit::contract::{Observer, On, Place};
+use testkit::contract::{Observer, On, Place, hold_to_reads};
 use testkit::eventually;
 use tokio::runtime::Runtime;
 
 /// Longest any test waits for something to come true.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 pub(crate) const PRICE: &str = "price_team_monthly";
+/// Another plan's, the same plan's by the year, and one that another tenant alone may buy.
+pub(crate) const GOLD: &str = "price_gold_monthly";
+pub(crate) const YEAR: &str = "price_team_yearly";
+pub(crate) const FOREIGN: &str = "price_of_beta";
+pub(crate) const APP: &str = "https://app.example.com";
+
+const PLANS: &str = r#"[
+  { name = "team", price_ids = { test = ["price_team_monthly", "price_team_yearly"], live = ["price_live"] }, limits = { peers = 50 } },
+  { name = "gold", price_ids = { test = ["price_gold_monthly"] }, limits = { peers = 500 }, features = ["relay"] },
+  { name = "own", price_ids = { test = ["price_of_beta"] }, tenants = ["beta"] },
+]"#;
 
 /// Settings on top of the defaults: `("stripe.max_retries", "0")`.
 pub(crate) type Settings<'a> = &'a [(&'a str, &'a str)];
@@ -39,7 +52,8 @@ pub(crate) struct World {
 /// One life of the service, from start to stop.
 pub(crate) struct Running {
     pub(crate) platform: Platform,
-    webhook: Platform,
+    pub(crate) webhook: Platform,
+    admin: SocketAddr,
     pub(crate) observer: Observer,
     pub(crate) place: Place,
     /// Of its own, so that it can be killed with everything that runs on it.
@@ -69,27 +83,55 @@ impl World {
     }
 
     pub(crate) async fn on_bus(on: On, clock: Clock, settings: Settings<'_>, options: Options) -> Self {
-        let price = SeedPrice {
-            id: PRICE.into(),
-            unit_amount: 900,
+        let price = |id: &str, unit_amount, interval: &str| SeedPrice {
+            id: id.into(),
+            unit_amount,
             currency: "eur".into(),
-            interval: "month".into(),
-            nickname: "Team".into(),
+            interval: interval.into(),
+            nickname: id.into(),
         };
-        let options = Options { prices: vec![price], clock: clock.clone(), ..options };
+        let prices = vec![price(PRICE, 900, "month"), price(GOLD, 2_900, "month"), price(YEAR, 9_900, "year")];
+        let options = Options { prices, clock: clock.clone(), ..options };
         let stripe = StripeEmulator::start(options).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let quick = [
             ("stripe.base_url", stripe.base_url()),
             ("stripe.secret_key", "sk_test_secret_of_the_tests"),
+            ("proofs.sealing_secret", "sealing-secret-of-the-tests-0123456789"),
             ("stripe.backoff_ms", "5"),
             ("stripe.request_timeout_ms", "3000"),
             ("stripe.fetch_spacing_ms", "20"),
+            ("plans", PLANS),
+            ("return_urls", APP),
         ];
         let settings: Vec<_> =
             quick.iter().chain(settings).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let service = Running::start(on, folder.path(), &settings, clock.clone()).await;
         Self { stripe, service, folder, settings, clock, on }
+    }
+
+    /// Has another value for a setting from the next start on.
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        self.settings.retain(|(known, _)| known != key);
+        self.settings.push((key.to_owned(), value.to_owned()));
+    }
+
+    /// A call to the admin listener; the body, whatever the status.
+    pub(crate) async fn admin(&self, method: Method, path: &str) -> (u16, Value) {
+        let url = format!("http://{}{path}", self.service.admin);
+        let answer = http().request(method, url).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    /// A call to Stripe that makes something.
+    pub(crate) async fn make_at_stripe(&self, path: &str, form: &[(&str, &str)]) -> Value {
+        let url = format!("{}{path}", self.stripe.base_url());
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let request = http().post(url).bearer_auth("sk_test_looking");
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(body);
+        let answer = request.send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
+        answer.json().await.unwrap()
     }
 
     /// Ends the service without letting anything finish, as a crash would, and starts it again on the same store.
@@ -117,9 +159,22 @@ impl World {
     }
 
     pub(crate) async fn cancel_at_stripe(&self, id: &str) {
-        let url = format!("{}/v1/subscriptions/{id}", self.stripe.base_url());
+        self.delete_at_stripe(&format!("/v1/subscriptions/{id}")).await;
+    }
+
+    pub(crate) async fn delete_at_stripe(&self, path: &str) {
+        let url = format!("{}{path}", self.stripe.base_url());
         let answer = http().delete(url).bearer_auth("sk_test_looking").send().await.unwrap();
         assert!(answer.status().is_success());
+    }
+
+    /// Changes something at Stripe as its dashboard would.
+    pub(crate) async fn form(&self, path: &str, form: &str) -> Value {
+        let request = http().post(format!("{}{path}", self.stripe.base_url())).bearer_auth("sk_test_looking");
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(form.to_owned());
+        let answer = request.send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
+        answer.json().await.unwrap()
     }
 
     /// Every subscription there is at Stripe.
@@ -151,8 +206,10 @@ impl Running {
 
     async fn start_here(on: On, folder: &Path, settings: &[(String, String)], clock: Clock) -> Self {
         let store = format!("sqlite:{}", folder.display());
-        let env = [("SYNAPSE_PLATFORM__STORE".to_owned(), store)];
+        let admin = ("SYNAPSE_PLATFORM__ADMIN__LISTEN".to_owned(), "127.0.0.1:0".to_owned());
+        let env = [("SYNAPSE_PLATFORM__STORE".to_owned(), store), admin];
         let platform = Sources { service: PLATFORM, defaults: PLATFORM_DEFAULTS, file: None, env: env.into_iter() };
+        hold_to_reads(env!("CARGO_MANIFEST_DIR"));
         let mut place = Place::start(on).await;
         let bus = place.bus(BTreeMap::new(), &clock, None).await;
         let host = Host::on(load(platform).unwrap(), bus, clock, Entropy::system());
@@ -160,7 +217,8 @@ impl Running {
         let (platform, webhook) = (host.platform(NAME).await.unwrap(), host.platform("webhook").await.unwrap());
         let public = subscription::start(config(settings), platform.clone()).await.unwrap();
         assert!(!public.has_routes(), "it has no public HTTP");
-        Self { platform, webhook, observer, place, runtime: None }
+        let admin = host.serve_admin().await.unwrap();
+        Self { platform, webhook, admin, observer, place, runtime: None }
     }
 
     pub(crate) async fn ask<R: Request>(&self, tenant: &str, request: &R) -> Answer<R::Reply, R::Refusal> {
@@ -204,8 +262,8 @@ impl Running {
         self.hint_with(hint, number).await;
     }
 
-    pub(crate) async fn hint_with(&self, hint: StripeSubscriptionChangedV1, number: u64) {
-        self.publish(&Trail::new("hint"), number, &WebhookEvent::from(hint)).await;
+    pub(crate) async fn hint_with(&self, hint: impl Into<WebhookEvent>, number: u64) {
+        self.publish(&Trail::new("hint"), number, &hint.into()).await;
     }
 
     /// Publishes a fact of the webhook service.
@@ -267,5 +325,6 @@ pub(crate) fn prove(view: &SubscriptionView, user: &str) -> VerifyV1 {
         subscription_id: view.subscription_id.clone(),
         peer_id: "alice".parse().unwrap(),
         user_id: user.parse().unwrap(),
+        peer_key: None,
     }
 }

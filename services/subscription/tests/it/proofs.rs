@@ -10,14 +10,14 @@ use crate::harness::{World, prove, tenant, until, wish};
 
 const NOW: u64 = 1_790_000_000_000;
 
-async fn keys(world: &World) -> Vec<ProofKey> {
+pub(crate) async fn keys(world: &World) -> Vec<ProofKey> {
     match world.service.ask("platform", &ListProofKeysV1 {}).await {
         Answer::Ok(reply) => reply.keys,
         other => panic!("{other:?}"),
     }
 }
 
-async fn verifier(world: &World) -> ProofVerifier {
+pub(crate) async fn verifier(world: &World) -> ProofVerifier {
     let verifier = ProofVerifier::new(service::proof_rules());
     for key in keys(world).await {
         verifier.add_key(&key, world.service.platform.clock.now_ms()).unwrap();
@@ -39,14 +39,15 @@ async fn a_proof_is_good_for_its_peer_with_the_published_key() {
     let issued = proof(&world, &prove(&view, "ada")).await;
     let verifier = verifier(&world).await;
     let (tenant, peer, now_ms) = (tenant(), "alice".parse().unwrap(), world.service.platform.clock.now_ms());
-    let good = verifier.verify(&issued.proof, Expected { tenant: &tenant, peer: &peer }, now_ms).unwrap();
+    let good =
+        verifier.verify(&issued.proof, Expected { tenant: &tenant, peer: &peer, peer_key: None }, now_ms).unwrap();
     assert_eq!((good.plan.as_str(), good.ver, good.limits["peers"]), ("team", 1, 50));
     assert_eq!(good.subscription, view.subscription_id);
     assert!(good.expires_at_ms <= now_ms + 300_000);
     let (other, elsewhere) = ("bob".parse().unwrap(), "other".parse().unwrap());
-    let wrong = verifier.verify(&issued.proof, Expected { tenant: &tenant, peer: &other }, now_ms);
+    let wrong = verifier.verify(&issued.proof, Expected { tenant: &tenant, peer: &other, peer_key: None }, now_ms);
     assert_eq!(wrong.unwrap_err(), ProofError::WrongPeer);
-    let wrong = verifier.verify(&issued.proof, Expected { tenant: &elsewhere, peer: &peer }, now_ms);
+    let wrong = verifier.verify(&issued.proof, Expected { tenant: &elsewhere, peer: &peer, peer_key: None }, now_ms);
     assert_eq!(wrong.unwrap_err(), ProofError::WrongTenant);
     let published = world.service.facts().await.into_iter().find_map(|(_, fact)| match fact {
         SubscriptionEvent::ProofKeyPublished(published) => Some(published.key),
@@ -60,7 +61,7 @@ async fn a_proof_is_good_for_its_peer_with_the_published_key() {
         reason: "canceled".into(),
     };
     verifier.revoke(&revoked, now_ms);
-    let void = verifier.verify(&issued.proof, Expected { tenant: &tenant, peer: &peer }, now_ms);
+    let void = verifier.verify(&issued.proof, Expected { tenant: &tenant, peer: &peer, peer_key: None }, now_ms);
     assert_eq!(void.unwrap_err(), ProofError::Revoked);
 }
 
@@ -112,7 +113,7 @@ async fn keys_rotate_published_ahead_and_survive_a_restart() {
     let (mut world, hand) = World::at(NOW, &[]).await;
     let view = world.service.create(&wish("ada", "key-1")).await.unwrap();
     let (tenant, peer) = (tenant(), "alice".parse().unwrap());
-    let expected = Expected { tenant: &tenant, peer: &peer };
+    let expected = Expected { tenant: &tenant, peer: &peer, peer_key: None };
     let [first] = keys(&world).await.try_into().unwrap();
     let ahead = Duration::from_secs(600);
     hand.advance(Duration::from_secs(24 * 3_600) - ahead);
