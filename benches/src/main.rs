@@ -26,10 +26,6 @@ use clock::Clock;
 
 use report::Report;
 
-/// As in the services' programs.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", about = "Measures against references in the same run.")]
 struct Arguments {

@@ -4,6 +4,7 @@
 
 mod cargo_test;
 mod contract;
+mod defects;
 mod deploy;
 mod manifests;
 mod stripe_sdks;
@@ -39,6 +40,12 @@ const SUITES: &[Suite] = &[
         about: "goldens, the gate, what services promise and read on every bus, earlier releases, generated files",
         needs: &["npm", "nats-2.15.1"],
         run: contract::run,
+    },
+    Suite {
+        name: "defects",
+        about: "planted defects: every one must be caught by the contract verification or a service's suite",
+        needs: &[],
+        run: defects::run,
     },
     Suite {
         name: "stripe-sdks",

@@ -26,7 +26,12 @@ pub(crate) async fn call(
     }
     let answer: Value = serde_json::from_slice(&body).context("the answer is not JSON; is this the admin listener?")?;
     if !status.is_success() {
-        bail!("{}", answer["error"].as_str().unwrap_or("refused without a reason"));
+        match answer["error"].as_str() {
+            Some(error) => bail!("{error}"),
+            None => {
+                bail!("{admin} answers with {status} and is not the admin listener; give the right one with --admin")
+            }
+        }
     }
     Ok(answer)
 }

@@ -107,7 +107,8 @@ fn own_id(address: &str) -> anyhow::Result<PeerId> {
     let seed = format!("{machine}\n{address}");
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, seed.as_bytes());
     // Without a machine's id two machines would be one agent: then it is another one each time.
-    let bytes = if machine.is_empty() { Entropy::system().next_u64().to_be_bytes().to_vec() } else { digest.as_ref().to_vec() };
+    let bytes =
+        if machine.is_empty() { Entropy::system().next_u64().to_be_bytes().to_vec() } else { digest.as_ref().to_vec() };
     let text: String = bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     format!("agent-{text}").parse().map_err(|error| anyhow::anyhow!("{error}"))
 }
@@ -118,7 +119,8 @@ fn prover(http: &Http, agent_id: PeerId) -> anyhow::Result<Option<Prover>> {
         subscription.parse().map_err(|error| anyhow::anyhow!("--subscription: {error}"))?;
     let api = Api::new(http.gateway.as_ref().unwrap_or(&http.edge), &http.token);
     Ok(Some(Prover::new(move || {
-        let (api, subscription, ask) = (api.clone(), subscription.clone(), VerifySubscription { peer_id: agent_id.clone() });
+        let (api, subscription, ask) =
+            (api.clone(), subscription.clone(), VerifySubscription { peer_id: agent_id.clone(), peer_key: None });
         Box::pin(async move {
             let issued = api.verify(&subscription, &ask).await.map_err(|error| error.to_string())?;
             Ok(Proved { proof: issued.proof, refresh_at_ms: issued.refresh_at_ms })
@@ -175,7 +177,11 @@ impl Printer<'_> {
                     self.line.clone_from(&url);
                     self.online(tunnel, &url);
                 } else if let Some(round_trip) = round_trip {
-                    self.title(&format!("{url} · {} requests · {:.0} ms", self.exchanges, round_trip.as_secs_f64() * 1e3));
+                    self.title(&format!(
+                        "{url} · {} requests · {:.0} ms",
+                        self.exchanges,
+                        round_trip.as_secs_f64() * 1e3
+                    ));
                 }
             }
             Status::Reconnecting { reason } if self.line != *reason => {

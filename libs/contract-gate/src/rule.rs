@@ -131,7 +131,8 @@ pub struct Violation {
 }
 
 impl Violation {
-    pub(crate) fn new(path: &str, rule: Rule, direction: Direction, sentence: String) -> Self {
+    /// A violation; its sentence says what happened.
+    pub fn new(path: &str, rule: Rule, direction: Direction, sentence: String) -> Self {
         Self { path: path.to_owned(), rule, direction, sentence }
     }
 }

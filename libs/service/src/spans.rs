@@ -121,3 +121,6 @@ fn lead_to(trace: TraceContext, trail: &mut Trail) {
     trail.traceparent = Some(trace.traceparent);
     trail.tracestate = trace.tracestate;
 }
+
+#[cfg(test)]
+mod tests;

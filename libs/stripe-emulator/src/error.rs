@@ -44,9 +44,25 @@ impl ApiError {
 
     /// A card the bank refused (402).
     pub(crate) fn card_declined(decline_code: &str) -> Self {
-        let mut error = Self::new(402, "card_error", Some("card_declined"), "Your card was declined.");
+        let (code, message) = match decline_code {
+            "expired_card" => ("expired_card", "Your card has expired."),
+            "incorrect_cvc" => ("incorrect_cvc", "Your card's security code is incorrect."),
+            "processing_error" => {
+                ("processing_error", "An error occurred while processing your card. Try again in a little bit.")
+            }
+            _ => ("card_declined", "Your card was declined."),
+        };
+        let mut error = Self::new(402, "card_error", Some(code), message);
         error.extra.insert("decline_code".to_owned(), json!(decline_code));
         error
+    }
+
+    /// A card whose date is over (402), naming the part of the date.
+    pub(crate) fn expired(part: &str) -> Self {
+        let (code, what) =
+            if part == "exp_year" { ("invalid_expiry_year", "year") } else { ("invalid_expiry_month", "month") };
+        let message = format!("Your card's expiration {what} is invalid.");
+        Self::new(402, "card_error", Some(code), message).at(part)
     }
 
     /// A payment that needs the payer to act (402).

@@ -1,4 +1,5 @@
-//! The hosted pages a payer sees in a browser: checkout (`/c/pay/…`) and the customer portal (`/p/session/…`).
+//! The hosted pages a payer sees in a browser: checkout (`/c/pay/…`), invoices (`/i/…`) and
+//! the customer portal (`/p/session/…`).
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -9,15 +10,17 @@ use axum::extract::{Path, State};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
 use http::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::control;
 use crate::error::ApiError;
+use crate::kind::Kind;
 use crate::params::Params;
 use crate::resources::checkout_sessions::{self, Payer};
 use crate::resources::portal::{self, Action};
+use crate::resources::{billing, invoices};
 use crate::world::World;
+use crate::{control, time};
 
 /// The cards a payer can choose from.
 const CARDS: [(&str, &str); 4] = [
@@ -30,6 +33,7 @@ const CARDS: [(&str, &str); 4] = [
 pub(crate) fn router() -> Router<Arc<App>> {
     Router::new()
         .route("/c/pay/{id}", get(checkout).post(pay))
+        .route("/i/{id}", get(invoice).post(pay_invoice))
         .route("/p/session/{id}", get(customer_portal).post(manage))
 }
 
@@ -56,6 +60,41 @@ async fn pay(State(app): State<Arc<App>>, Path(id): Path<String>, body: Bytes) -
             Err(error) => refused(&error),
         },
         Err(error) => refused(&error),
+    }
+}
+
+async fn invoice(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
+    invoice_page(&begin(&app, &id), &id, "")
+}
+
+/// Pays with a card, or passes (or fails) the authentication that a card asked for.
+async fn pay_invoice(State(app): State<Arc<App>>, Path(id): Path<String>, body: Bytes) -> Response {
+    let form = match Params::parse(b"", &body) {
+        Ok(form) => form,
+        Err(error) => return refused(&error),
+    };
+    let mut world = begin(&app, &id);
+    let done = settle_invoice(&mut world, &id, &form);
+    time::catch_up(&mut world);
+    control::begin(&mut world, &id);
+    match done {
+        Ok(()) => invoice_page(&world, &id, ""),
+        Err(error) if error.status == 402 => invoice_page(&world, &id, &error.message()),
+        Err(error) => refused(&error),
+    }
+}
+
+fn settle_invoice(world: &mut World, id: &str, form: &Params) -> Result<(), ApiError> {
+    form.only(&["authenticate", "card"])?;
+    match form.choice("authenticate", &["fail", "pass"])? {
+        Some(choice) => {
+            let intent = invoices::retrieve(world, id)?["payment_intent"].as_str().unwrap_or_default().to_owned();
+            billing::authenticate(world, &intent, choice == "pass").map(drop)
+        }
+        None => {
+            let card = form.required("card")?;
+            invoices::pay(world, id, &Params::of(json!({ "payment_method": card }))).map(drop)
+        }
     }
 }
 
@@ -129,6 +168,36 @@ fn checkout_page(session: &Value, problem: &str) -> Html<String> {
     }
     link(&mut body, &session["cancel_url"], "Back");
     page("Checkout", &body)
+}
+
+fn invoice_page(world: &World, id: &str, problem: &str) -> Response {
+    let invoice = match invoices::retrieve(world, id) {
+        Ok(invoice) => invoice,
+        Err(error) => return refused(&error),
+    };
+    let text = |field: &str| escaped(invoice[field].as_str().unwrap_or_default());
+    let mut body = format!(
+        "<h1>Invoice {} (emulated)</h1><p>{}: {} {} due (smallest unit)</p>",
+        text("number"),
+        text("status"),
+        invoice["amount_remaining"],
+        text("currency")
+    );
+    if !problem.is_empty() {
+        let _ = write!(body, "<p role=\"alert\">{}</p>", escaped(problem));
+    }
+    let intent = world.find(Kind::PaymentIntent, invoice["payment_intent"].as_str().unwrap_or_default());
+    if intent.is_some_and(|intent| intent["status"] == "requires_action") {
+        body += "<form method=\"post\"><p>Your bank asks whether it is you.</p><button name=\"authenticate\" \
+                 value=\"pass\">It is me</button> <button name=\"authenticate\" value=\"fail\">It is not</button></form>";
+    } else if invoice["status"] == "open" {
+        let _ = write!(
+            body,
+            "<form method=\"post\"><label>Card <select name=\"card\">{}</select></label> <button>Pay</button></form>",
+            cards()
+        );
+    }
+    page("Invoice", &body).into_response()
 }
 
 fn portal_page(world: &World, id: &str) -> Response {

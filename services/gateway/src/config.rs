@@ -35,6 +35,7 @@ pub struct Config {
     pub history_ttl_ms: u64,
     pub history_total_bytes: usize,
     pub max_detached: usize,
+    pub handover_on_drain_ms: u64,
     pub max_tickets: usize,
     pub ticket_ttl_ms: u64,
     pub max_revocations: usize,
@@ -80,6 +81,7 @@ impl Validate for Config {
         checks.range("history_ttl_ms", self.history_ttl_ms, 1_000..=3_600_000);
         checks.range("history_total_bytes", self.history_total_bytes, 0..=1_099_511_627_776);
         checks.range("max_detached", self.max_detached, 0..=1_000_000);
+        checks.range("handover_on_drain_ms", self.handover_on_drain_ms, 0..=60_000);
         checks.range("max_tickets", self.max_tickets, 1..=1_000_000);
         checks.range("ticket_ttl_ms", self.ticket_ttl_ms, 1_000..=60_000);
         checks.range("max_revocations", self.max_revocations, 100..=10_000_000);

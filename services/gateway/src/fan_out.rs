@@ -92,14 +92,15 @@ async fn listen<S: Contract + DeserializeOwned>(
     deliver: impl Fn(&Arc<Gateway>, &Envelope, S) + Send + 'static,
 ) -> anyhow::Result<()> {
     let mut signals = gateway.platform.bus.listen(S::KIND, address, None, SIGNAL_BUFFER).await?;
-    let (stop, mut flushes) = (gateway.platform.lifecycle.token(), gateway.flush.listener());
+    let mut flushes = gateway.flush.listener();
     let gateway = Arc::clone(gateway);
     gateway.platform.lifecycle.clone().spawn(format!("gateway.listen.{}", S::KIND), async move {
+        let mut stopped = std::pin::pin!(stopped(&gateway));
         loop {
             // A flush comes last: it tells that nothing was left.
             let envelope = tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
+                () = &mut stopped => return,
                 envelope = signals.next() => envelope,
                 Some(flushed) = flushes.recv() => {
                     let _ = flushed.send(());
@@ -116,6 +117,13 @@ async fn listen<S: Contract + DeserializeOwned>(
     Ok(())
 }
 
+/// Waits for the stop and, if it is configured so, until the peers that were here have taken their histories with them.
+async fn stopped(gateway: &Gateway) {
+    gateway.platform.lifecycle.token().cancelled().await;
+    let limit = Duration::from_millis(gateway.config.handover_on_drain_ms);
+    gateway.platform.clock.timeout(limit, gateway.registry.emptied()).await;
+}
+
 async fn beat_for_ever(gateway: &Gateway) {
     let platform = &gateway.platform;
     let interval = Duration::from_millis(gateway.config.presence_beat_ms);
@@ -123,6 +131,7 @@ async fn beat_for_ever(gateway: &Gateway) {
     while stop.run_until_cancelled(platform.clock.sleep(interval)).await.is_some() {
         beat(gateway).await;
         gateway.registry.sweep(platform.clock.now_ms());
+        gateway.tickets.sweep(platform.clock.now_ms());
     }
 }
 

@@ -133,13 +133,15 @@ impl Journal {
         let number = state.last;
         self.trim_locked(&mut state, now_ms);
         drop(state);
-        self.filled.notify_one();
+        self.filled.notify_waiters();
         Ok(number)
     }
 
     /// The frame after `cursor`, once there is one. Never ends for a connection that no longer holds the journal.
     pub(crate) async fn next(&self, holder: u64, cursor: u64) -> (u64, Arc<ServerFrame>) {
         loop {
+            // Made before looking, so that a push in between wakes it. Everybody is woken: a connection that was replaced
+            // may still wait here.
             let filled = self.filled.notified();
             if let Some(frame) = self.at(holder, cursor + 1) {
                 return (cursor + 1, frame);
@@ -200,6 +202,7 @@ impl Journal {
         state.holder = holder;
         state.acks = acks;
         state.set_written(from);
+        state.settle(from);
         true
     }
 
@@ -259,7 +262,7 @@ impl Journal {
         state.waiting_bytes = state.bytes;
         self.total.fetch_add(state.bytes, Ordering::Relaxed);
         drop(state);
-        self.filled.notify_one();
+        self.filled.notify_waiters();
     }
 
     /// Drops what is kept too long or is too much. What waits to be written stays.

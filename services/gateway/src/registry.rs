@@ -129,6 +129,8 @@ pub(crate) struct Registry {
     live: AtomicUsize,
     detached: AtomicUsize,
     bytes: Arc<AtomicUsize>,
+    /// Told whenever a seat is given up.
+    given_up: tokio::sync::Notify,
 }
 
 impl Registry {
@@ -141,6 +143,7 @@ impl Registry {
             live: AtomicUsize::new(0),
             detached: AtomicUsize::new(0),
             bytes: Arc::default(),
+            given_up: tokio::sync::Notify::new(),
         }
     }
 
@@ -243,6 +246,7 @@ impl Registry {
         tenant.live -= live;
         self.live.fetch_sub(live, Ordering::Relaxed);
         self.detached.fetch_sub(1 - live, Ordering::Relaxed);
+        self.given_up.notify_waiters();
         Some(seat)
     }
 
@@ -388,6 +392,17 @@ impl Registry {
         metrics::gauge!("synapse_gateway_connections").set(precise(&self.live));
         metrics::gauge!("synapse_gateway_detached_peers").set(precise(&self.detached));
         metrics::gauge!("synapse_gateway_history_bytes").set(precise(&self.bytes));
+    }
+
+    /// Waits until there is nobody here, nor anybody who may come back.
+    pub(crate) async fn emptied(&self) {
+        loop {
+            let given_up = self.given_up.notified();
+            if self.live.load(Ordering::Relaxed) + self.detached.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            given_up.await;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<TenantId, Tenant>> {

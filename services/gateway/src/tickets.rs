@@ -37,14 +37,16 @@ impl Tickets {
         let ticket = secret_of(&self.node, entropy);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.len() >= self.max {
-            open.retain(|_, ticket| ticket.until_ms > now_ms);
-        }
-        if open.len() >= self.max {
             return None;
         }
         let until_ms = now_ms + self.ttl_ms;
         open.insert(ticket.clone(), Open { token: token.to_owned(), until_ms });
         Some((ticket, until_ms))
+    }
+
+    /// Forgets what nobody used in time.
+    pub(crate) fn sweep(&self, now_ms: u64) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, ticket| ticket.until_ms > now_ms);
     }
 
     /// The token of a ticket of this process, which is void from now on.
@@ -109,6 +111,9 @@ mod tests {
         let tickets = Tickets::new("node-1".parse().unwrap(), 2, 30_000);
         let given: Vec<_> = (0..3).map(|_| tickets.issue("a.b.c", 0, &entropy)).collect();
         assert!(given[0].is_some() && given[1].is_some() && given[2].is_none());
+        tickets.sweep(29_999);
+        assert!(tickets.issue("a.b.c", 29_999, &entropy).is_none());
+        tickets.sweep(30_000);
         assert!(tickets.issue("a.b.c", 30_000, &entropy).is_some());
     }
 }

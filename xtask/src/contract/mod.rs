@@ -5,7 +5,7 @@ mod reads;
 mod release;
 
 pub(crate) use cross::{Verdict, read_by};
-pub(crate) use reads::{record, target_folder};
+pub(crate) use reads::{record, services, target_folder};
 pub(crate) use release::{Release, releases};
 
 use std::path::Path;

@@ -8,8 +8,11 @@ use anyhow::{Context, Result, ensure};
 
 use crate::process::shown;
 
-/// The services that have a suite for what they read.
-fn services(root: &Path) -> Result<Vec<String>> {
+/// The services that have a suite for what they read, sorted.
+///
+/// # Errors
+/// `services/` can't be read.
+pub(crate) fn services(root: &Path) -> Result<Vec<String>> {
     let mut services = Vec::new();
     for service in fs::read_dir(root.join("services")).context("can't read services/")? {
         let path = service?.path();

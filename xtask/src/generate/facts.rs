@@ -94,7 +94,7 @@ fn names(fields: &Fields) -> String {
 
 fn words(row: &Subscription) -> String {
     let seconds = |ms: u64| {
-        if ms % 1_000 == 0 { format!("{} s", ms / 1_000) } else { format!("{ms} ms") }
+        if ms.is_multiple_of(1_000) { format!("{} s", ms / 1_000) } else { format!("{ms} ms") }
     };
     let order = if row.order == "LatestWins" { "the latest wins" } else { "every fact counts" };
     format!(

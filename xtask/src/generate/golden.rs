@@ -198,3 +198,7 @@ fn plain(schema: &Value) -> Value {
 #[cfg(test)]
 #[path = "golden_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "golden_real_tests.rs"]
+mod real_tests;

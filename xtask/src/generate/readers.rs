@@ -51,7 +51,11 @@ fn files(root: &Path) -> Result<Vec<(String, PathBuf)>> {
 pub(crate) fn reads_files(root: &Path) -> Result<Vec<(String, PathBuf)>> {
     let files = files(root)?;
     for (service, path) in &files {
-        anyhow::ensure!(path.exists(), "{service}: {} is missing; `cargo xtask bless` records it", path.display());
+        anyhow::ensure!(
+            path.exists(),
+            "{service}: {} is missing; write its tests/contract/reads.rs as other services have, then `cargo xtask bless`",
+            path.display()
+        );
     }
     Ok(files)
 }

@@ -144,7 +144,7 @@ check('idempotency keys', async () => {
   const error = await raises(errors.StripeIdempotencyError, () => api.customers.create({ name: 'twice' }, key));
   assert.equal(error.statusCode, 400);
   const busy = { idempotencyKey: unique('busy') };
-  await control('faults', { kind: 'slow', delay_ms: 1_500, idempotency_key: busy.idempotencyKey });
+  await control('faults', { kind: 'slow', delay_ms: 4_000, idempotency_key: busy.idempotencyKey });
   const slow = api.customers.create({ name: 'slow' }, busy);
   await eventually('the slow request is under way', async () => (await control('faults')).data.length === 0);
   // The SDK has no class of its own for a key in use.

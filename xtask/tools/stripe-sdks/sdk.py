@@ -198,7 +198,7 @@ def idempotency_keys():
     error = raises(stripe.IdempotencyError, lambda: api.customers.create({"name": "twice"}, key))
     assert error.http_status == 400 and "same parameters" in error.user_message
     busy = {"idempotency_key": f"busy-{time.time_ns()}"}
-    control("faults", {"kind": "slow", "delay_ms": 1_500, "idempotency_key": busy["idempotency_key"]})
+    control("faults", {"kind": "slow", "delay_ms": 4_000, "idempotency_key": busy["idempotency_key"]})
     slow = threading.Thread(target=lambda: client().v1.customers.create({"name": "slow"}, busy))
     slow.start()
     eventually("the slow request is under way", lambda: control("faults")["data"] == [])

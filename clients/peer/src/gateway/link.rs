@@ -1,12 +1,12 @@
 //! The WebSocket itself: one task that writes commands, matches outcomes to them, routes signals and pings.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use contracts::SessionId;
-use contracts::frames::{ClientFrame, Outcome, SUBPROTOCOL, ServerFrame};
+use contracts::frames::{AuthResult, ClientFrame, Outcome, SUBPROTOCOL, ServerFrame};
 use contracts::http::Problem;
 use contracts::signals::signaling::PeerSignal;
 use futures::{SinkExt, StreamExt};
@@ -28,8 +28,9 @@ const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 const NO_CLOSE_FRAME: u16 = 1006;
 /// Frames that wait to be written.
 const COMMAND_BUFFER: usize = 64;
-/// The id of the frames that keep the connection alive; callers' ids are numbers.
+/// The ids of the frames that the link sends by itself; callers' ids are numbers.
 const KEEP_ALIVE_ID: &str = "keep-alive";
+const ACK_ID: &str = "ack";
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 type Reply = oneshot::Sender<Result<(Outcome, Option<Value>), GatewayError>>;
@@ -41,24 +42,37 @@ pub(super) struct Command {
     pub(super) reply: Reply,
 }
 
+/// What a connection begins with.
+pub(super) struct Opened {
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) events: mpsc::Receiver<Event>,
+    pub(super) session: Arc<AuthResult>,
+    pub(super) offset: Arc<AtomicU64>,
+}
+
 /// Connects, authenticates and starts the task.
 pub(super) async fn open(
     options: ConnectOptions,
     sessions: Sessions,
     next_id: Arc<AtomicU64>,
-) -> Result<(mpsc::Sender<Command>, mpsc::Receiver<Event>), ConnectError> {
+) -> Result<Opened, ConnectError> {
     let timeout = options.timeout;
     let setup = async {
         let mut socket = dial(&options.url).await?;
-        let heartbeat_ms = greet(&mut socket, &options).await?;
-        Ok((socket, heartbeat_ms))
+        let (heartbeat_ms, session) = greet(&mut socket, &options).await?;
+        Ok((socket, heartbeat_ms, session))
     };
-    let (socket, heartbeat_ms) = tokio::time::timeout(timeout, setup).await.map_err(|_| ConnectError::Timeout)??;
+    let (socket, heartbeat_ms, session) =
+        tokio::time::timeout(timeout, setup).await.map_err(|_| ConnectError::Timeout)??;
     let (commands, waiting) = mpsc::channel(COMMAND_BUFFER);
     let (events, taken) = mpsc::channel(options.buffer.max(1));
+    let (offset, session) = (Arc::new(AtomicU64::new(session.offset)), Arc::new(session));
     let link = Link {
         socket,
         events,
+        offset: Arc::clone(&offset),
+        acks: options.acks,
+        session: Arc::clone(&session),
         sessions,
         pending: HashMap::new(),
         farewell: None,
@@ -70,7 +84,7 @@ pub(super) async fn open(
     // Two beats fit into the time the gateway allows.
     let beat = tokio::time::interval(Duration::from_millis((heartbeat_ms / 2).max(100)));
     tokio::spawn(link.run(waiting, beat));
-    Ok((commands, taken))
+    Ok(Opened { commands, events: taken, session, offset })
 }
 
 async fn dial(url: &str) -> Result<Socket, ConnectError> {
@@ -89,8 +103,8 @@ async fn dial(url: &str) -> Result<Socket, ConnectError> {
     }
 }
 
-/// Waits for hello, authenticates, and gives how often to send a frame, milliseconds.
-async fn greet(socket: &mut Socket, options: &ConnectOptions) -> Result<u64, ConnectError> {
+/// Waits for hello, authenticates, and gives how often to send a frame, milliseconds, and what the gateway said.
+async fn greet(socket: &mut Socket, options: &ConnectOptions) -> Result<(u64, AuthResult), ConnectError> {
     let heartbeat_ms = match read(socket).await? {
         ServerFrame::Hello { heartbeat_ms, .. } => heartbeat_ms,
         other => return Err(ConnectError::Protocol(format!("hello was expected, {other:?} came"))),
@@ -101,15 +115,20 @@ async fn greet(socket: &mut Socket, options: &ConnectOptions) -> Result<u64, Con
         ticket: None,
         peer_id: options.peer_id.clone(),
         proof: options.proof.clone(),
-        acks: false,
-        resume: None,
+        acks: options.acks,
+        resume: options.resume.clone(),
     };
     let text = serde_json::to_string(&auth).map_err(|error| ConnectError::Protocol(error.to_string()))?;
     socket.send(Message::text(text)).await.map_err(|error| ConnectError::Network(error.to_string()))?;
     loop {
         match read(socket).await? {
             ServerFrame::Outcome { problem: Some(problem), .. } => return Err(ConnectError::Refused(problem)),
-            ServerFrame::Outcome { .. } => return Ok(heartbeat_ms),
+            ServerFrame::Outcome { result, .. } => {
+                let session = serde_json::from_value(result.unwrap_or(Value::Null));
+                return session.map(|session| (heartbeat_ms, session)).map_err(|error| {
+                    ConnectError::Protocol(format!("the result of auth is not as promised: {error}"))
+                });
+            }
             ServerFrame::Closing { reason, .. } => return Err(ConnectError::Protocol(reason)),
             _ => {}
         }
@@ -132,6 +151,11 @@ async fn read(socket: &mut Socket) -> Result<ServerFrame, ConnectError> {
 struct Link {
     socket: Socket,
     events: mpsc::Sender<Event>,
+    /// The last pushed frame that was handed on.
+    offset: Arc<AtomicU64>,
+    /// Whether the gateway is told so.
+    acks: bool,
+    session: Arc<AuthResult>,
     sessions: Sessions,
     pending: HashMap<String, Reply>,
     farewell: Option<(u16, String, Option<u64>)>,
@@ -202,6 +226,17 @@ impl Link {
     }
 
     async fn handle(&mut self, frame: ServerFrame) -> bool {
+        let (offset, is_message) = (frame.offset(), matches!(frame, ServerFrame::Message { .. }));
+        if !self.hand_on(frame).await {
+            return false;
+        }
+        // Only now: what the application could not be given comes again after a resume.
+        let Some(offset) = offset else { return true };
+        self.offset.store(offset, Ordering::Relaxed);
+        !(self.acks && is_message) || self.write(&ClientFrame::Ack { id: ACK_ID.into(), offset }).await
+    }
+
+    async fn hand_on(&mut self, frame: ServerFrame) -> bool {
         match frame {
             ServerFrame::Outcome { id: Some(id), outcome, result, problem } => {
                 if let Some(reply) = self.pending.remove(&id) {
@@ -253,6 +288,8 @@ impl Link {
             commands,
             sessions: Arc::clone(&self.sessions),
             next_id: Arc::clone(&self.next_id),
+            session: Arc::clone(&self.session),
+            offset: Arc::clone(&self.offset),
             timeout: self.timeout,
             buffer: self.buffer,
         };

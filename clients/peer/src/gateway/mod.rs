@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use contracts::frames::{ClientFrame, Note, Outcome, PresenceAction, Scope};
+use contracts::frames::{AuthResult, ClientFrame, Note, Outcome, PresenceAction, Resume, Resumed, Scope};
 use contracts::requests::presence::{PeerPage, PeerView};
 use contracts::requests::signaling::SessionOpened;
 use contracts::signals::signaling::PeerSignal;
@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
-use link::Command;
+use link::{Command, Opened};
 
 /// How to connect.
 #[derive(Clone, Debug)]
@@ -37,6 +37,11 @@ pub struct ConnectOptions {
     pub peer_id: PeerId,
     /// Its subscription proof.
     pub proof: Option<String>,
+    /// Where an earlier connection of this peer ended: [`Gateway::position`]. Default none.
+    pub resume: Option<Resume>,
+    /// Whether messages are acknowledged once they are in the stream of events; then their senders learn of it. Default
+    /// no.
+    pub acks: bool,
     /// How long connecting and every request may take. Default 10 s.
     pub timeout: Duration,
     /// Most events, and most signals per session, that wait to be taken; past it the connection stops reading. Default 256.
@@ -46,7 +51,16 @@ pub struct ConnectOptions {
 impl ConnectOptions {
     /// Options with the defaults.
     pub fn new(url: impl Into<String>, token: impl Into<String>, peer_id: PeerId, proof: Option<String>) -> Self {
-        Self { url: url.into(), token: token.into(), peer_id, proof, timeout: Duration::from_secs(10), buffer: 256 }
+        Self {
+            url: url.into(),
+            token: token.into(),
+            peer_id,
+            proof,
+            resume: None,
+            acks: false,
+            timeout: Duration::from_secs(10),
+            buffer: 256,
+        }
     }
 }
 
@@ -83,6 +97,8 @@ pub struct Gateway {
     commands: mpsc::Sender<Command>,
     sessions: Sessions,
     next_id: Arc<AtomicU64>,
+    session: Arc<AuthResult>,
+    offset: Arc<AtomicU64>,
     timeout: Duration,
     buffer: usize,
 }
@@ -99,8 +115,27 @@ impl Gateway {
         let sessions = Sessions::default();
         let (timeout, buffer) = (options.timeout, options.buffer.max(1));
         let next_id = Arc::new(AtomicU64::new(1));
-        let (commands, events) = link::open(options, Arc::clone(&sessions), Arc::clone(&next_id)).await?;
-        Ok((Self { commands, sessions, next_id, timeout, buffer }, events))
+        let opened = link::open(options, Arc::clone(&sessions), Arc::clone(&next_id)).await?;
+        let Opened { commands, events, session, offset } = opened;
+        Ok((Self { commands, sessions, next_id, session, offset, timeout, buffer }, events))
+    }
+
+    /// Where this connection stands: what a later one resumes with. Frames up to it are in the stream of events.
+    pub fn position(&self) -> Resume {
+        Resume { epoch: self.session.epoch.clone(), offset: self.offset.load(Ordering::Relaxed) }
+    }
+
+    /// What became of the resume, if one was asked for. After a gap, ask anew for what matters.
+    pub fn resumed(&self) -> Option<Resumed> {
+        self.session.resume
+    }
+
+    /// Shows a new token or proof before the old one ends.
+    ///
+    /// # Errors
+    /// The gateway's refusal, or the end of the connection.
+    pub async fn refresh(&self, token: Option<String>, proof: Option<String>) -> Result<(), GatewayError> {
+        self.outcome(|id| ClientFrame::Refresh { id, token, ticket: None, proof }).await.map(drop)
     }
 
     /// Who is here. Pass the last page's `next` for the next one.

@@ -155,7 +155,7 @@ impl Suite {
     }
 
     pub(crate) async fn proof_of(&self, subscription: &SubscriptionId, peer: &str) -> anyhow::Result<String> {
-        Ok(self.api.verify(subscription, &VerifySubscription { peer_id: peer.parse()? }).await?.proof)
+        Ok(self.api.verify(subscription, &VerifySubscription { peer_id: peer.parse()?, peer_key: None }).await?.proof)
     }
 
     /// An auth frame with good papers.

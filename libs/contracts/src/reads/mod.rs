@@ -11,7 +11,7 @@ mod probe;
 mod recording;
 
 #[cfg(debug_assertions)]
-pub use recording::Recording;
+pub use recording::{Recording, hold};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Write};

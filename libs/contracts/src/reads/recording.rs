@@ -14,6 +14,8 @@ use crate::{Class, catalogue};
 
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 static RECORDINGS: Mutex<Vec<Arc<State>>> = Mutex::new(Vec::new());
+/// What services that are held to their committed reads may read, by service.
+static HELD: Mutex<BTreeMap<String, BTreeSet<String>>> = Mutex::new(BTreeMap::new());
 
 /// Notes what a service reads of golden samples while it lives. Other payloads, and other readers in the same process,
 /// are left alone, so that tests beside it change nothing. Not in release builds.
@@ -95,14 +97,34 @@ impl Drop for Recording {
     }
 }
 
+/// From now on `reads.service` panics in this process when it reads a message that is neither committed nor being
+/// recorded: a test that meets it shows that the service's suite forgot it. Not in release builds.
+pub fn hold(reads: &Reads) {
+    let known = reads.reads.keys().cloned().collect();
+    if lock(&HELD).insert(reads.service.clone(), known).is_none() {
+        RUNNING.fetch_add(1, Ordering::Release);
+    }
+}
+
+fn check_held(reader: &str, name: &str, recorded: bool) {
+    let forgotten = lock(&HELD).get(reader).is_some_and(|known| !known.contains(name)) && !recorded;
+    assert!(
+        !forgotten,
+        "{reader} reads `{name}`, which its contract/reads.json does not name: list it in its tests/contract/reads.rs \
+         and run `cargo xtask bless`"
+    );
+}
+
 /// Called before every parse.
 pub(super) fn note<T: DeserializeOwned + Debug>(reader: &str, class: Class, kind: &str, data: &[u8]) {
     if RUNNING.load(Ordering::Acquire) == 0 {
         return;
     }
     let running: Vec<Arc<State>> = lock(&RECORDINGS).iter().filter(|state| state.reader == reader).cloned().collect();
-    let Ok(value) = serde_json::from_slice::<Value>(data) else { return };
     let name = message_name(class, kind);
+    let recorded = running.iter().any(|state| state.samples.iter().any(|sample| sample.name == name));
+    check_held(reader, &name, recorded);
+    let Ok(value) = serde_json::from_slice::<Value>(data) else { return };
     let view = |value: &Value| serde_json::from_value::<T>(value.clone()).ok().map(|seen| format!("{seen:?}"));
     let none = BTreeSet::new();
     for state in running {

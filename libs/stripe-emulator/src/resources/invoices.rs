@@ -107,6 +107,7 @@ pub(crate) fn make_draft(invoice: &mut Value, now_s: i64, advances: bool) {
     invoice["status"] = json!("draft");
     invoice["number"] = Value::Null;
     invoice["effective_at"] = Value::Null;
+    invoice["hosted_invoice_url"] = Value::Null;
     invoice["status_transitions"]["finalized_at"] = Value::Null;
     invoice["auto_advance"] = json!(advances);
     if advances {
@@ -119,6 +120,7 @@ pub(crate) fn make_draft(invoice: &mut Value, now_s: i64, advances: bool) {
 pub(crate) fn open(world: &World, invoice: &mut Value) {
     let now_s = world.now_s();
     invoice["status"] = json!("open");
+    invoice["hosted_invoice_url"] = page_of(world, invoice);
     invoice["number"] = number(world, invoice);
     invoice["effective_at"] = json!(now_s);
     invoice["status_transitions"]["finalized_at"] = json!(now_s);
@@ -137,6 +139,11 @@ pub(crate) fn apply_balance(invoice: &mut Value, balance: i64) -> i64 {
     invoice["starting_balance"] = json!(balance);
     invoice["ending_balance"] = json!(ending);
     ending
+}
+
+/// Where its payer can pay it, in a browser.
+fn page_of(world: &World, invoice: &Value) -> Value {
+    json!(format!("{}/i/{}", world.base_url, invoice["id"].as_str().unwrap_or_default()))
 }
 
 fn number(world: &World, invoice: &Value) -> Value {
@@ -189,6 +196,7 @@ pub(crate) fn object(world: &World, subscription: &Value, id: &str, lines: Vec<V
         json!({ "quote_details": null, "subscription_details": details, "type": "subscription_details" });
     invoice["subscription_details"] = json!({ "metadata": subscription["metadata"] });
     invoice["number"] = number(world, &invoice);
+    invoice["hosted_invoice_url"] = page_of(world, &invoice);
     invoice
 }
 

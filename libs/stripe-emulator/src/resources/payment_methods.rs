@@ -15,17 +15,34 @@ pub(crate) enum Charged {
     NeedsAction,
 }
 
-/// Stripe's test cards: token after `pm_card_` or `tok_`, brand, last four digits.
-/// Source: Stripe's documentation, "Test cards".
-const CARDS: [(&str, &str, &str); 8] = [
-    ("visa", "visa", "4242"),
-    ("mastercard", "mastercard", "4444"),
-    ("amex", "amex", "0005"),
-    ("chargeCustomerFail", "visa", "0341"),
-    ("authenticationRequired", "visa", "3184"),
-    ("visa_chargeDeclined", "visa", "0002"),
-    ("chargeDeclined", "visa", "0002"),
-    ("visa_chargeDeclinedInsufficientFunds", "visa", "9995"),
+/// One of Stripe's test cards.
+struct Card {
+    /// What follows `pm_card_` or `tok_` in its tokens.
+    token: &'static str,
+    brand: &'static str,
+    number: &'static str,
+}
+
+const fn card(token: &'static str, brand: &'static str, number: &'static str) -> Card {
+    Card { token, brand, number }
+}
+
+/// Stripe's test cards. Source: Stripe's documentation, "Test cards".
+const CARDS: [Card; 14] = [
+    card("visa", "visa", "4242424242424242"),
+    card("visa_debit", "visa", "4000056655665556"),
+    card("mastercard", "mastercard", "5555555555554444"),
+    card("amex", "amex", "378282246310005"),
+    card("chargeCustomerFail", "visa", "4000000000000341"),
+    card("authenticationRequired", "visa", "4000002760003184"),
+    card("threeDSecure2Required", "visa", "4000000000003220"),
+    card("visa_chargeDeclined", "visa", "4000000000000002"),
+    card("chargeDeclined", "visa", "4000000000000002"),
+    card("visa_chargeDeclinedInsufficientFunds", "visa", "4000000000009995"),
+    card("chargeDeclinedInsufficientFunds", "visa", "4000000000009995"),
+    card("chargeDeclinedExpiredCard", "visa", "4000000000000069"),
+    card("chargeDeclinedIncorrectCvc", "visa", "4000000000000127"),
+    card("chargeDeclinedProcessingError", "visa", "4000000000000119"),
 ];
 
 pub(crate) fn create(world: &mut World, params: &Params) -> Result<Value, ApiError> {
@@ -36,7 +53,10 @@ pub(crate) fn create(world: &mut World, params: &Params) -> Result<Value, ApiErr
     card.only(&["token", "number", "exp_month", "exp_year", "cvc"])?;
     let found = match (card.text("token")?, card.text("number")?) {
         (Some(token), _) => test_card(&token),
-        (None, Some(number)) => number.get(number.len().saturating_sub(4)..).and_then(by_last4),
+        (None, Some(number)) => {
+            in_date(world, &card)?;
+            by_number(&number)
+        }
         (None, None) => {
             let message = "Missing required param: card[token].";
             return Err(ApiError::parameter(Some("parameter_missing"), "card[token]", message));
@@ -140,18 +160,37 @@ pub(crate) fn outcome(method: &Value) -> Charged {
     match method["card"]["last4"].as_str() {
         Some("0341" | "0002") => Charged::Declined("generic_decline"),
         Some("9995") => Charged::Declined("insufficient_funds"),
-        Some("3184") => Charged::NeedsAction,
+        Some("0069") => Charged::Declined("expired_card"),
+        Some("0127") => Charged::Declined("incorrect_cvc"),
+        Some("0119") => Charged::Declined("processing_error"),
+        Some("3184" | "3220") => Charged::NeedsAction,
         _ => Charged::Succeeds,
     }
 }
 
 fn test_card(token: &str) -> Option<(&'static str, &'static str)> {
     let name = token.strip_prefix("pm_card_").or_else(|| token.strip_prefix("tok_"))?;
-    CARDS.iter().find(|(card, _, _)| *card == name).map(|(_, brand, last4)| (*brand, *last4))
+    CARDS.iter().find(|card| card.token == name).map(shown)
 }
 
-fn by_last4(digits: &str) -> Option<(&'static str, &'static str)> {
-    CARDS.iter().find(|(_, _, last4)| *last4 == digits).map(|(_, brand, last4)| (*brand, *last4))
+fn by_number(number: &str) -> Option<(&'static str, &'static str)> {
+    let digits: String = number.chars().filter(|c| !matches!(c, ' ' | '-')).collect();
+    CARDS.iter().find(|card| card.number == digits).map(shown)
+}
+
+fn shown(card: &Card) -> (&'static str, &'static str) {
+    (card.brand, &card.number[card.number.len() - 4..])
+}
+
+fn in_date(world: &World, card: &Params) -> Result<(), ApiError> {
+    let month = card.integer_in("exp_month", 1..=12)?.unwrap_or(12);
+    let year = card.integer("exp_year")?.unwrap_or(9_999);
+    let (now_year, now_month) = super::periods::month_of(world.now_s());
+    if (year, month) < (now_year, now_month) {
+        let param = if year < now_year { "exp_year" } else { "exp_month" };
+        return Err(ApiError::expired(param));
+    }
+    Ok(())
 }
 
 fn object(id: &str, brand: &str, last4: &str, now_s: i64) -> Value {

@@ -19,6 +19,12 @@ pub(crate) fn next_turn_s(anchor_s: i64, start_s: i64, interval: &str, count: i6
     }
 }
 
+/// Year and month of a moment.
+pub(crate) fn month_of(at_s: i64) -> (i64, i64) {
+    let moment = Timestamp::from_second(at_s).unwrap_or_default().to_zoned(TimeZone::UTC);
+    (i64::from(moment.year()), i64::from(moment.month()))
+}
+
 /// The end of a billing period of `count` intervals that begins at `start_s`; a month from January 31 ends on the last
 /// of February, as at Stripe.
 pub(crate) fn end_s(start_s: i64, interval: &str, count: i64) -> i64 {

@@ -7,7 +7,7 @@ use super::subscription_items as items;
 use super::{invoice_lines, periods, subscription_changes, subscriptions};
 use crate::error::ApiError;
 use crate::kind::Kind;
-use crate::world::World;
+use crate::world::{World, previous_attributes};
 
 /// Says that a trial ends in three days (at its start when it is shorter).
 ///
@@ -73,19 +73,13 @@ fn renew(world: &mut World, subscription: &Value) -> Result<(), ApiError> {
     world.modify(Kind::Invoice, &invoice, |invoice| {
         (invoice["period_start"], invoice["period_end"]) = usage;
     })?;
-    let mut previous = serde_json::Map::new();
-    let (before, after) = (
-        subscription,
-        world
-            .modify(Kind::Subscription, &id, |subscription| {
-                subscription["latest_invoice"] = json!(invoice);
-                if subscription["status"] == "trialing" {
-                    subscription["status"] = json!("active");
-                }
-            })?
-            .1,
-    );
-    previous.extend(crate::world::previous_attributes(before, &after));
-    world.emit("customer.subscription.updated", &after, Some(previous));
+    let (_, renewed) = world.modify(Kind::Subscription, &id, |subscription| {
+        subscription["latest_invoice"] = json!(invoice);
+        if subscription["status"] == "trialing" {
+            subscription["status"] = json!("active");
+        }
+    })?;
+    let previous = previous_attributes(subscription, &renewed);
+    world.emit("customer.subscription.updated", &renewed, Some(previous));
     Ok(())
 }

@@ -80,6 +80,53 @@ async fn a_card_may_ask_for_authentication() {
 }
 
 #[tokio::test]
+async fn a_payer_authenticates_or_pays_on_the_invoices_page() {
+    let (_emulator, api) = start(options()).await;
+    let form = "application/x-www-form-urlencoded";
+    let post = async |url: &str, body: &'static str| {
+        crate::support::finish(api.http.post(url).header("content-type", form).body(body)).await.unwrap()
+    };
+    for (card, steps) in [
+        ("pm_card_authenticationRequired", ["authenticate=fail", "card=pm_card_visa"]),
+        ("pm_card_threeDSecure2Required", ["card=pm_card_chargeDeclined", "card=pm_card_visa"]),
+        ("pm_card_chargeCustomerFail", ["card=pm_card_authenticationRequired", "authenticate=pass"]),
+    ] {
+        let customer = with_card(&api, card).await;
+        let subscription = api.subscribe(&customer, &[("expand[]", "latest_invoice")]).await.ok();
+        let url = subscription["latest_invoice"]["hosted_invoice_url"].as_str().unwrap();
+        assert!(url.starts_with(&api.base));
+        let first = post(url, steps[0]).await;
+        assert_eq!(api.status_of(&id(&subscription)).await, "incomplete", "{card}: {}", first.text);
+        let second = post(url, steps[1]).await;
+        assert!(second.text.contains("paid: 0 eur due"), "{card}: {}", second.text);
+        assert_eq!(api.status_of(&id(&subscription)).await, "active", "{card}");
+    }
+}
+
+#[tokio::test]
+async fn cards_are_known_by_their_whole_number_and_date() {
+    let (_emulator, api) = start(options()).await;
+    let make = async |number: &str, year: &str| {
+        let form = [("type", "card"), ("card[number]", number), ("card[exp_month]", "8"), ("card[exp_year]", year)];
+        api.post("/v1/payment_methods", &form).await
+    };
+    assert_eq!(make("4242 4242 4242 4242", "2035").await.ok()["card"]["last4"], "4242");
+    assert_eq!(make("1111111111114242", "2035").await.refused(400)["code"], "incorrect_number");
+    let error = make("4242424242424242", "2020").await.refused(402);
+    assert_eq!((&error["code"], &error["param"]), (&json!("invalid_expiry_year"), &json!("exp_year")));
+    let customer = api.customer().await;
+    for (card, code) in [
+        ("pm_card_chargeDeclinedExpiredCard", "expired_card"),
+        ("pm_card_chargeDeclinedIncorrectCvc", "incorrect_cvc"),
+        ("pm_card_chargeDeclinedProcessingError", "processing_error"),
+        ("pm_card_chargeDeclinedInsufficientFunds", "card_declined"),
+    ] {
+        let path = format!("/v1/payment_methods/{card}/attach");
+        assert_eq!(api.post(&path, &[("customer", &customer)]).await.refused(402)["code"], code, "{card}");
+    }
+}
+
+#[tokio::test]
 async fn default_incomplete_answers_before_the_payer_acts() {
     let (_emulator, api) = start(options()).await;
     let customer = api.customer().await;

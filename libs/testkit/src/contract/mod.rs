@@ -17,7 +17,7 @@ mod requests;
 pub use events::{Events, Observer};
 pub use goldens::{GoldenFact, golden_facts, golden_samples};
 pub use place::{On, Place};
-pub use reading::{Answers, ReadingSuite};
+pub use reading::{Answers, ReadingSuite, hold_to_reads};
 pub use requests::Requests;
 
 use bus::{Envelope, Trail};

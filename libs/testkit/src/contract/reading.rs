@@ -89,6 +89,16 @@ impl ReadingSuite {
     }
 }
 
+/// Holds a service to its committed `contract/reads.json` in this process: a test in which it reads any other message
+/// panics there and says what to do. Call it wherever a test starts the service.
+pub fn hold_to_reads(manifest_folder: &str) {
+    let path = Path::new(manifest_folder).join("contract/reads.json");
+    // A service whose reads were never recorded has nothing to be held to; its own suite fails for that.
+    if let Some(reads) = std::fs::read_to_string(path).ok().and_then(|text| Reads::from_text(&text).ok()) {
+        contracts::reads::hold(&reads);
+    }
+}
+
 fn same_as_committed(found: &Reads, path: &Path) {
     let committed = std::fs::read_to_string(path).unwrap_or_default();
     let differences = match Reads::from_text(&committed) {

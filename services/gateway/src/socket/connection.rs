@@ -310,7 +310,16 @@ async fn ended(gateway: &Gateway, line: &mut watch::Receiver<Option<Farewell>>) 
     tokio::select! {
         biased;
         end = kicked(line) => end,
-        () = stopping.cancelled() => Some(restarting(gateway.platform.entropy.up_to(RESTART_JITTER_MS))),
+        () = stopping.cancelled() => Some(restarting(gateway.platform.entropy.up_to(restart_jitter_ms(gateway)))),
+    }
+}
+
+/// Who is to fetch its history from this process must come back while that is there; a third of the time is for being
+/// late.
+fn restart_jitter_ms(gateway: &Gateway) -> u64 {
+    match gateway.config.handover_on_drain_ms {
+        0 => RESTART_JITTER_MS,
+        stays_ms => RESTART_JITTER_MS.min(stays_ms / 3 * 2),
     }
 }
 

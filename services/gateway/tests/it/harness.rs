@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use service::config::{self, Sources};
 use service::{Host, PLATFORM, PLATFORM_DEFAULTS, PROOF_AUDIENCE, PROOF_ISSUER, Platform, PlatformConfig};
 use tempfile::TempDir;
-use testkit::contract::{On, Place};
+use testkit::contract::{On, Place, hold_to_reads};
 
 use crate::client::{Answer, Client, raw};
 use crate::doubles::Doubles;
@@ -101,6 +101,7 @@ pub(crate) async fn run_unknowing(on: On, test: impl AsyncFnOnce(&World)) {
 
 impl World {
     async fn start(on: On, folder: &Path, settings: &[(&str, &str)]) -> Self {
+        hold_to_reads(env!("CARGO_MANIFEST_DIR"));
         let (clock, hand) = Clock::manual(START_MS);
         let mut place = Place::start(on).await;
         let read = gateway::SUBSCRIPTIONS.iter().map(|line| (line.kind.to_owned(), vec![gateway::NAME.to_owned()]));
@@ -196,6 +197,10 @@ impl World {
     /// The gateway learns the key that [`World::proof`] signs with.
     pub(crate) async fn publish_key(&self) {
         self.publish(&SubscriptionEvent::from(ProofKeyPublishedV1 { key: self.signer.public() })).await;
+        // A broker holds what was published before the gateway has read it.
+        let known = store::Key::new("proof-keys", "k-1");
+        let read = async || self.platform.outbox.store().get(&known).await.unwrap();
+        testkit::eventually(SOON, "the gateway to know the key", read).await;
     }
 
     pub(crate) async fn revoke(&self, subscription: &str, min_ver: u64) {

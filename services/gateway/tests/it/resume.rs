@@ -268,3 +268,25 @@ async fn a_slow_consumer_loses_nothing_by_being_closed() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_gateway_that_stops_may_stay_to_hand_over() {
+    run(async |world| {
+        let neighbour = world.neighbour(&[("handover_on_drain_ms", "8000")]).await;
+        let (mut alice, result) = world.enter_at(neighbour.address, "alice", &json!({})).await;
+        tell(world, &["bob"]).await;
+        assert_eq!(news(&mut alice).await, (1, "bob".into()));
+        let host = neighbour.host.clone();
+        let draining = tokio::spawn(async move { host.drain().await });
+        let closed = alice.closed().await;
+        assert_eq!(closed.code, Some(1012));
+        assert!(closed.reconnect_after_ms.unwrap() <= 500 + 8_000 / 3 * 2, "{closed:?}");
+        tell(world, &["carol"]).await;
+        let (mut alice, again) = world.enter_at(world.address, "alice", &resume(&result, 1)).await;
+        assert_eq!(again["resume"], "recovered");
+        assert_eq!(news(&mut alice).await, (1, "carol".into()));
+        // Nobody is left to wait for: it ends although the clock stands still.
+        tokio::time::timeout(SOON, draining).await.expect("it ends").unwrap();
+    })
+    .await;
+}

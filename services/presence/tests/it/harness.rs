@@ -14,7 +14,7 @@ use contracts::{Answer, Contract, Request, TenantId};
 use service::config::{self, Sources};
 use service::{Host, PLATFORM, PLATFORM_DEFAULTS, Platform, PlatformConfig};
 use tempfile::TempDir;
-use testkit::contract::{Observer, On, Place};
+use testkit::contract::{Observer, On, Place, hold_to_reads};
 
 /// Longest wait for anything; a slow machine needs more than a quick one, and nobody waits for it in vain.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -67,6 +67,7 @@ impl World {
         clock: Clock,
         hand: ManualClock,
     ) -> Self {
+        hold_to_reads(env!("CARGO_MANIFEST_DIR"));
         let bus = place.bus(BTreeMap::new(), &clock, Some(&hand)).await;
         let entropy = Entropy::system();
         let host = Host::on(platform_config(folder), bus.clone(), clock.clone(), entropy.clone());

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use contracts::events::presence::PeerWentOfflineV1;
 use contracts::requests::presence::LookupV1;
 use contracts::requests::subscription::ListProofKeysV1;
 use contracts::signals::EVERYBODY;
@@ -32,7 +31,7 @@ async fn what_is_read_is_what_is_committed(on: On) {
         suite.ask_all(&world.bus, &world.clock).await;
         suite.signal_all(&world.bus, &world.clock, EntitlementLostV1::KIND, EVERYBODY).await;
         for kind in read {
-            let owner = if kind == PeerWentOfflineV1::KIND { &world.presence } else { &world.subscription };
+            let owner = if kind.starts_with("presence.") { &world.presence } else { &world.subscription };
             for fact in golden_facts(kind) {
                 world.publish(owner, &fact).await;
             }

@@ -24,7 +24,7 @@ use outbox::Unit;
 use service::config::{self, Sources};
 use service::{Host, PLATFORM, PLATFORM_DEFAULTS, PROOF_AUDIENCE, PROOF_ISSUER, Platform, PlatformConfig};
 use tempfile::TempDir;
-use testkit::contract::{Observer, On, Place};
+use testkit::contract::{Observer, On, Place, hold_to_reads};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -91,6 +91,7 @@ impl World {
     }
 
     async fn start_at(mut place: Place, folder: &Path, clock: Clock, hand: ManualClock) -> Self {
+        hold_to_reads(env!("CARGO_MANIFEST_DIR"));
         let read = signaling::SUBSCRIPTIONS.iter().map(|line| (line.kind.to_owned(), vec![signaling::NAME.into()]));
         let bus = place.bus(read.collect(), &clock, Some(&hand)).await;
         let host = Host::on(platform_config(folder), bus.clone(), clock.clone(), Entropy::system());
@@ -214,6 +215,12 @@ impl World {
     pub(crate) async fn publish_key(&self) {
         let fact: SubscriptionEvent = ProofKeyPublishedV1 { key: self.signer.public() }.into();
         self.publish(&self.subscription, &fact).await;
+        // A broker holds what was published before signaling has read it.
+        let known = store::Key::new("proof-keys", "k-1");
+        testkit::eventually(SOON, "signaling to know the key", async || {
+            self.platform.outbox.store().get(&known).await.unwrap()
+        })
+        .await;
     }
 
     pub(crate) async fn revoke(&self, subscription: &str, min_ver: u64) {

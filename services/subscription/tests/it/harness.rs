@@ -18,7 +18,7 @@ use service::config::{Sources, load};
 use service::{Host, PLATFORM, PLATFORM_DEFAULTS, Platform};
 use stripe_emulator::{Options, SeedPrice, StripeEmulator};
 use subscription::{Config, DEFAULTS, NAME};
-use testkit::contract::{Observer, On, Place};
+use testkit::contract::{Observer, On, Place, hold_to_reads};
 use testkit::eventually;
 use tokio::runtime::Runtime;
 
@@ -209,6 +209,7 @@ impl Running {
         let admin = ("SYNAPSE_PLATFORM__ADMIN__LISTEN".to_owned(), "127.0.0.1:0".to_owned());
         let env = [("SYNAPSE_PLATFORM__STORE".to_owned(), store), admin];
         let platform = Sources { service: PLATFORM, defaults: PLATFORM_DEFAULTS, file: None, env: env.into_iter() };
+        hold_to_reads(env!("CARGO_MANIFEST_DIR"));
         let mut place = Place::start(on).await;
         let bus = place.bus(BTreeMap::new(), &clock, None).await;
         let host = Host::on(load(platform).unwrap(), bus, clock, Entropy::system());

@@ -1,9 +1,9 @@
 //! The real service on an embedded bus and a temporary SQLite file, against the Stripe emulator.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod changes;
 #[path = "../contract/mod.rs"]
 mod contract;
-mod changes;
 mod create;
 mod harness;
 mod offers;

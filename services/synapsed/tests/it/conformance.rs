@@ -98,20 +98,9 @@ fn every_rule_has_a_case_and_every_case_a_rule() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_proof_is_enough_for_a_part() {
     let (running, target) = fleet().await;
-    let created: serde_json::Value = running.create("one-proof", TRACE).await.json().await.unwrap();
-    let id = created["subscription_id"].as_str().unwrap();
-    let verify = running.url(&format!("/v1/subscriptions/{id}/verify"));
-    let proof = testkit::eventually(crate::child::PATIENCE, "the subscription to become active", async || {
-        let request = running.http.post(&verify).bearer_auth(running.token());
-        let answer = request.json(&serde_json::json!({"peer_id": "alice"})).send().await.unwrap();
-        let body: serde_json::Value = answer.json().await.unwrap();
-        body["proof"].as_str().map(str::to_owned).ok_or(body.to_string())
-    })
-    .await;
+    let proof = running.proof("one-proof", "alice").await;
     let target = Target { papers: Papers::Proof(proof), ..target };
     let report: Report = run(target, &Clock::system(), "F-9").await.unwrap();
     assert!(report.ok() && report.verdicts.len() >= 5, "{}", report.render(Format::Text));
     running.stop().await;
 }
-
-const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";

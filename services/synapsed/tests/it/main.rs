@@ -11,5 +11,6 @@ mod faults;
 mod guide;
 mod rotation;
 mod running;
+mod sdk;
 mod serve;
 mod traces;

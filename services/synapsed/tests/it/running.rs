@@ -12,6 +12,10 @@ use synapsed::development::{PRICE, Secrets, start_stripe};
 use synapsed::fleet::{Overrides, Settings};
 use tempfile::TempDir;
 
+use crate::child::PATIENCE;
+
+const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
 pub(crate) struct Running {
     pub(crate) secrets: Secrets,
     pub(crate) stripe: StripeEmulator,
@@ -81,6 +85,19 @@ impl Running {
         let tag: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         let request = self.http.post(self.url("/stripe/webhook")).header("traceparent", traceparent);
         request.header("stripe-signature", format!("t={time_s},v1={tag}")).body(body).send().await.unwrap()
+    }
+
+    /// A proof of a peer under the subscription that `key` buys.
+    pub(crate) async fn proof(&self, key: &str, peer: &str) -> String {
+        let created: Value = self.create(key, TRACE).await.json().await.unwrap();
+        let id = created["subscription_id"].as_str().unwrap();
+        let url = self.url(&format!("/v1/subscriptions/{id}/verify"));
+        testkit::eventually(PATIENCE, "the subscription to become active", async || {
+            let request = self.http.post(&url).bearer_auth(self.token()).json(&json!({"peer_id": peer}));
+            let body: Value = request.send().await.unwrap().json().await.unwrap();
+            body["proof"].as_str().map(str::to_owned).ok_or(body.to_string())
+        })
+        .await
     }
 
     pub(crate) async fn stop(self) {

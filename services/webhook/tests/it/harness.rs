@@ -17,8 +17,8 @@ use outbox::Outbox;
 use serde_json::{Value, json};
 use service::config::{Secret, Sources, load};
 use service::{Host, PLATFORM, PLATFORM_DEFAULTS, Platform, PlatformConfig};
-use store::{Key, Query};
-use testkit::contract::{On, Place};
+use store::Key;
+use testkit::contract::{On, Place, hold_to_reads};
 use testkit::eventually;
 use webhook::Config;
 
@@ -96,6 +96,7 @@ impl Running {
 
     pub(crate) async fn with(folder: &Path, setup: Setup) -> Self {
         let (clock, hand) = Clock::manual(NOW_S * 1_000);
+        hold_to_reads(env!("CARGO_MANIFEST_DIR"));
         let mut place = Place::start(setup.on).await;
         let bus = place.bus(routes(), &clock, Some(&hand)).await;
         let host = Host::on(platform_config(folder, setup.production), bus, clock, Entropy::system());

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::contract::{Release, Verdict, read_by, target_folder};
-use contract_gate::judge;
 use crate::generate::Readers;
+use contract_gate::judge;
 
 /// A message that a service's suite captured.
 #[derive(Deserialize)]

@@ -34,6 +34,16 @@ pub(super) async fn check(run: &Run<'_>, kind: &'static str, body: &Value) {
     run.book.judge(&promise, "after its deadline nothing is done", asked.too_late());
 }
 
+/// What is safe to ask of any kind, known to a scenario or not: bodies that can't be done. `body` is never sent whole.
+pub(super) async fn check_broken(run: &Run<'_>, kind: &'static str, body: &Value) {
+    let promise = request(kind);
+    let text = body.to_string();
+    let asked = run.ask_raw(kind, text.as_bytes()[..text.len() - 1].to_vec().into(), Deadline::Ample).await;
+    run.book.judge(&promise, "a body that is no JSON fails for good", asked.failed());
+    let asked = run.ask(kind, &json!("text")).await;
+    run.book.judge(&promise, "a body of another type fails for good", asked.failed());
+}
+
 /// Each required field left out, and each field as another type.
 async fn retyped(run: &Run<'_>, kind: &'static str, body: &Value) {
     let promise = request(kind);

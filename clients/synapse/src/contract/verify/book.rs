@@ -138,6 +138,11 @@ impl Book {
         self.pages().entry(promise).or_default();
     }
 
+    /// Whether nothing is known of a contract yet.
+    pub(crate) fn is_blank(&self, promise: &Promise) -> bool {
+        self.pages().get(promise).is_none_or(Vec::is_empty)
+    }
+
     /// Notes a check. The same check of the same contract again: the first offence stands.
     pub(crate) fn note(&self, promise: &Promise, name: &str, verdict: Verdict) {
         let mut pages = self.pages();

@@ -266,9 +266,22 @@ async fn bus_part(run: &Run<'_>) {
         }
         subscriptions::cancel(run, &bought).await;
     }
+    others(run).await;
     // What must not come has its time to come.
     run.quiet().await;
     audit::all(run);
+}
+
+/// Request kinds that no scenario knows: what is safe to ask of any.
+async fn others(run: &Run<'_>) {
+    let requests = contracts::catalogue().into_iter().filter(|entry| entry.class == contracts::Class::Request);
+    for entry in requests {
+        let promise = Promise::new(Sort::Request, entry.kind);
+        let sample = (entry.samples)().into_iter().next();
+        if let Some(sample) = sample.filter(|_| run.wants(promise.owner()) && run.book.is_blank(&promise)) {
+            bodies::check_broken(run, entry.kind, &sample).await;
+        }
+    }
 }
 
 impl Run<'_> {
