@@ -6,6 +6,7 @@ use contracts::requests::subscription::{CreateV1, GetV1, ListProofKeysV1, Subscr
 use stripe_emulator::Options;
 use testkit::contract::{On, Requests};
 
+use super::changes;
 use crate::harness::{World, prove, until, wish};
 
 testkit::on_every_bus!(every_request_is_answered_as_promised);
@@ -16,6 +17,9 @@ async fn every_request_is_answered_as_promised(on: On) {
     let mut requests = Requests::of(subscription::NAME, &platform.bus, &platform.clock);
     let view = creates(&world, &mut requests).await;
     gets(&world, &mut requests, &view).await;
+    changes::changes(&world, &mut requests).await;
+    changes::pages(&world, &mut requests).await;
+    changes::tells(&world, &mut requests).await;
     verifies(&world, &mut requests, &view).await;
     let keys = ListProofKeysV1 {};
     assert_eq!(requests.good(&keys).await.keys.len(), 1);
@@ -26,7 +30,7 @@ async fn every_request_is_answered_as_promised(on: On) {
 }
 
 /// What a request could change: subscriptions at Stripe, and what was told.
-async fn state(world: &World) -> (usize, usize) {
+pub(super) async fn state(world: &World) -> (usize, usize) {
     world.service.settled().await;
     world.service.place.quiet().await;
     (world.at_stripe().await.len(), world.service.observer.seen().len())
@@ -45,7 +49,10 @@ async fn creates(world: &World, requests: &mut Requests<'_>) -> SubscriptionView
     let other = CreateV1 { metadata: Default::default(), ..wish("ada", "key-1") };
     requests.refused("idempotency_mismatch", &other).await;
     let unpayable = CreateV1 { payment_method_id: Some("no id of Stripe's".into()), ..wish("ada", "key-4") };
-    requests.refused("payment_failed", &unpayable).await;
+    requests.refused("invalid", &unpayable).await;
+    let card = |card: &str, key: &str| CreateV1 { payment_method_id: Some(card.into()), ..wish("ada", key) };
+    requests.refused("payment_failed", &card("pm_card_chargeCustomerFail", "key-5")).await;
+    requests.refused("payment_action_required", &card("pm_card_authenticationRequired", "key-6")).await;
     view
 }
 
