@@ -18,6 +18,7 @@ fn entry(peer: &str, user: &str, generation: u64) -> Entry {
         generation,
         subscription_id: "sub".parse().unwrap(),
         proof_ver: 1,
+        proof_kid: "k-1".into(),
         acks: false,
         kick: Kick::new(tokio::sync::watch::Sender::new(None)),
     }

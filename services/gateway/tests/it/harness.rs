@@ -41,13 +41,11 @@ pub(crate) struct World {
     pub(crate) doubles: Arc<Doubles>,
     pub(crate) node: String,
     pub(crate) host: Host,
-    /// The broker; `None`: the bus is in this process.
-    broker: Option<String>,
     signer: ProofSigner,
     platform: Platform,
     subscription: Platform,
     sequence: AtomicU64,
-    _place: Place,
+    place: Place,
 }
 
 /// Another gateway process.
@@ -117,7 +115,6 @@ impl World {
             doubles: Arc::default(),
             node: platform.node_id.to_string(),
             sequence: AtomicU64::new(1),
-            broker,
             address,
             bus,
             clock,
@@ -125,7 +122,7 @@ impl World {
             host,
             platform,
             subscription,
-            _place: place,
+            place,
         }
     }
 
@@ -168,7 +165,7 @@ impl World {
         let draining = tokio::spawn(async move { host.drain().await });
         // In one process draining needs no clock: every task heeds the stop. A broker's connection is given its second.
         testkit::eventually(SOON, "the end", async || {
-            if self.broker.is_some() {
+            if !self.place.is_embedded() {
                 self.hand.advance(Duration::from_millis(50));
             }
             draining.is_finished().then_some(())
@@ -294,16 +291,6 @@ impl World {
         let head = format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n");
         raw(self.address, &format!("{head}{headers}\r\n{body}")).await
     }
-}
-
-async fn connect(broker: Option<&str>, clock: &Clock) -> Bus {
-    if let Some(url) = broker {
-        let options = NatsOptions { url: url.to_owned(), partitions: 4, ..NatsOptions::default() };
-        return Bus::nats(options, clock.clone()).await.unwrap();
-    }
-    let read = gateway::SUBSCRIPTIONS.iter().map(|line| (line.kind.to_owned(), vec![gateway::NAME.to_owned()]));
-    let options = EmbeddedOptions { routes: Some(read.collect()), ..EmbeddedOptions::default() };
-    Bus::embedded(options, clock.clone())
 }
 
 fn platform_config(folder: &Path) -> PlatformConfig {

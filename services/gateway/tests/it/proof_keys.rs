@@ -1,7 +1,7 @@
 //! The keys of proofs: told to the world, withdrawn, and how many peers a proof admits.
 
 use contracts::Answer;
-use contracts::events::subscription::ProofKeyWithdrawnV1;
+use contracts::events::subscription::{ProofKeyWithdrawnV1, SubscriptionEvent};
 use contracts::requests::presence::{ConnectRefusal, ConnectV1};
 use serde_json::{Value, json};
 
@@ -53,11 +53,8 @@ async fn who_has_the_keys_already_is_told_so() {
 #[tokio::test]
 async fn without_any_key_the_answer_says_when_to_come_back() {
     run_alone(async |world| {
-        world
-            .publish(
-                &ProofKeyWithdrawnV1 { kid: "k-1".into(), until_ms: START_MS + 60_000, reason: "test".into() }.into(),
-            )
-            .await;
+        let withdrawn = ProofKeyWithdrawnV1 { kid: "k-1".into(), until_ms: START_MS + 60_000, reason: "test".into() };
+        world.publish(&SubscriptionEvent::from(withdrawn)).await;
         let answer = world.http_as(PATH, "", "").await;
         assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
     })
@@ -70,7 +67,7 @@ async fn a_withdrawn_key_closes_what_it_opened_and_opens_nothing_more() {
         let mut alice = world.enter("alice").await;
         let withdrawn =
             ProofKeyWithdrawnV1 { kid: "k-1".into(), until_ms: START_MS + 86_400_000, reason: "leaked".into() };
-        world.publish(&withdrawn.into()).await;
+        world.publish(&SubscriptionEvent::from(withdrawn)).await;
         assert_eq!(alice.closed().await.code, Some(4403));
         let mut again = world.connect().await;
         assert_eq!(again.refused(&world.auth_frame("alice")).await.code, "proof_refused");

@@ -52,6 +52,7 @@ impl Subscriptions {
                 ver: 2,
                 plan: "team".into(),
                 limits: BTreeMap::new(),
+                features: Vec::new(),
                 entitled_until_ms: now_ms + 86_400_000,
                 proof_id: "p-1".into(),
                 peer_key: None,
