@@ -2,6 +2,57 @@
 //
 // Optional fields may be missing or null. An open enum (`| (string & {})`) may hold values newer than this file.
 
+/** What the auth frame's outcome carries. */
+export interface AuthResult {
+  /** Names the numbering of pushed frames on this connection. Another one than before: keep the new one. */
+  epoch: string;
+  /** Which of its connections this is. */
+  generation: number;
+  /** The number after which this connection's frames begin. */
+  offset: number;
+  /** The peer. */
+  peer_id: string;
+  /** What became of the resume; absent when none was asked for. */
+  resume?: Resumed | null;
+}
+
+/** What one gateway process asks another. */
+export type Call =
+  | {
+    do: "message";
+    /** From whom. */
+    from: string;
+    /** What it says. */
+    note: Note;
+    /** For whom. */
+    to: string;
+  }
+  | {
+    do: "handover";
+    /** The numbering that the client knows. */
+    epoch: string;
+    /** The last frame it took in. */
+    offset: number;
+    /** Which peer. */
+    peer_id: string;
+  }
+  | {
+    do: "ticket";
+    /** The ticket. */
+    ticket: string;
+  }
+  | {
+    do: "frames";
+    /** Each as the client wrote it. */
+    frames: string[];
+    /** The stream. */
+    stream_key: string;
+  }
+  | {
+    do: "unknown";
+  }
+  | (string & {});
+
 /** Why a subscription was not ended. */
 export type CancelRefusal =
   | {
@@ -89,15 +140,32 @@ export type CheckoutRefusal =
 /** What a client says. */
 export type ClientFrame =
   | {
+    /** Whether this client acknowledges messages; then their senders learn of it. */
+    acks?: boolean;
     /** Names this frame. */
     id: string;
     /** The peer this connection speaks for. */
     peer_id: string;
     /** Its subscription proof. */
     proof?: string | null;
+    /** What an earlier connection of this peer took in last. */
+    resume?: Resume | null;
+    /** A one-use ticket of `POST /v1/tickets` instead of the token. */
+    ticket?: string | null;
     /** Access token (JWT). */
-    token: string;
+    token?: string | null;
     type: "auth";
+  }
+  | {
+    /** Names this frame. */
+    id: string;
+    /** Subscription proof. */
+    proof?: string | null;
+    /** A one-use ticket instead of the token. */
+    ticket?: string | null;
+    /** Access token (JWT). */
+    token?: string | null;
+    type: "refresh";
   }
   | {
     /** Names this frame. */
@@ -119,6 +187,12 @@ export type ClientFrame =
       /** `online` or `away`. */
       status: PeerStatus;
     }
+    | {
+      action: "subscribe";
+    }
+    | {
+      action: "unsubscribe";
+    }
   )
   | {
     /** Names this frame. */
@@ -135,12 +209,71 @@ export type ClientFrame =
     /** What to pass on. */
     signal: PeerSignal;
     type: "signal";
+  }
+  | {
+    /** What the receiver is to make of it: 1 to 50 characters of `[A-Za-z0-9_]`. */
+    action: string;
+    /** Names this frame. */
+    id: string;
+    /** 1 to 10,000 characters. */
+    message: string;
+    /** The session it belongs to, if any. */
+    session_id?: string | null;
+    /** For whom. */
+    to: string;
+    type: "message";
+  }
+  | {
+    /** What the receiver is to make of it: 1 to 50 characters of `[A-Za-z0-9_]`. */
+    action: string;
+    /** Names this frame. */
+    id: string;
+    /** 1 to 10,000 characters. */
+    message: string;
+    /** The session it belongs to, if any. */
+    session_id?: string | null;
+    type: "broadcast";
+  } & (
+    | {
+      scope: "tenant";
+    }
+    | {
+      scope: "user";
+      /** Which user. */
+      user_id: string;
+    }
+    | {
+      /** Which room. */
+      room: string;
+      scope: "room";
+    }
+  )
+  | {
+    /** Which of the two. */
+    action: RoomAction;
+    /** Names this frame. */
+    id: string;
+    /** Which room: 1 to 100 characters of `[A-Za-z0-9_-]`. */
+    room: string;
+    type: "room";
+  }
+  | {
+    /** Names this frame. */
+    id: string;
+    /** The last frame's offset. */
+    offset: number;
+    type: "ack";
   };
 
 /** Why a peer may not connect. */
 export type ConnectRefusal =
   | {
     code: "not_owner";
+  }
+  | {
+    code: "too_many_peers";
+    /** How many that is. */
+    limit: number;
   }
   | {
     code: "unknown";
@@ -236,6 +369,42 @@ export interface Forwarded {
   to: string;
 }
 
+/** A broadcast on its way. Addressed by tenant; every gateway process hands it to those of its peers it is for. */
+export type GatewayBroadcastV1 = {
+  /** What the receiver is to make of it: 1 to 50 characters of `[A-Za-z0-9_]`. */
+  action: string;
+  /** Who sends it; gets none itself. */
+  from: string;
+  /** 1 to 10,000 characters. */
+  message: string;
+  /** The session it belongs to, if any. */
+  session_id?: string | null;
+} & (
+  | {
+    scope: "tenant";
+  }
+  | {
+    scope: "user";
+    /** Which user. */
+    user_id: string;
+  }
+  | {
+    /** Which room. */
+    room: string;
+    scope: "room";
+  }
+);
+
+/** One gateway process asks another by its node id; the answer is a [`ReplyV1`] with the same `call_id`. Who is gone does not answer: the asker waits only so long. */
+export interface GatewayCallV1 {
+  /** What. */
+  call: Call;
+  /** Names the call. */
+  call_id: string;
+  /** Who asks, and gets the reply. */
+  reply_to: string;
+}
+
 /** Close every connection that a subscription's older proofs opened. Sent to [`crate::signals::EVERYBODY`] after the revocation was committed; a process that misses it refuses the proofs by its store and when they expire. */
 export interface GatewayEntitlementLostV1 {
   /** Proofs whose `ver` is smaller are void. */
@@ -246,6 +415,20 @@ export interface GatewayEntitlementLostV1 {
   subscription_id: string;
   /** When the record may be dropped, Unix milliseconds. */
   until_ms: number;
+}
+
+/** The answer to a [`CallV1`], addressed to who asked. */
+export interface GatewayReplyV1 {
+  /** The call's. */
+  call_id: string;
+  /** The answer. */
+  reply: Reply;
+}
+
+/** Peers of a subscription sent data through the gateway. */
+export interface GatewayUsageRecordedV1 {
+  /** How much, of whom, when. */
+  usage: Usage;
 }
 
 /** Why a subscription was not told. */
@@ -264,6 +447,32 @@ export interface HeartbeatPeer {
   generation: number;
   /** Which peer. */
   peer_id: string;
+}
+
+/** What a gateway allows, so that clients need not guess. */
+export interface HelloLimits {
+  /** How long a message waits for its receiver's ack, milliseconds. */
+  ack_within_ms: number;
+  /** Malformed frames in a row, after which the connection is closed with 4400. */
+  bad_frames: number;
+  /** Largest message, bytes. */
+  frame_bytes: number;
+  /** Most pushed frames kept for a resume. */
+  history_frames: number;
+  /** How long they are kept, milliseconds. */
+  history_ttl_ms: number;
+  /** Messages and broadcasts without an outcome; more are refused with `rate_limited`. */
+  pending_messages: number;
+  /** Rooms that a connection may be in. */
+  rooms: number;
+}
+
+/** A pushed frame that is kept for a resume. */
+export interface KeptFrame {
+  /** The frame. */
+  frame: ServerFrame;
+  /** The id of the message that brought it: what came by two ways is told once. */
+  source: string;
 }
 
 /** Why a listing was refused. */
@@ -294,6 +503,16 @@ export type NeverRefused =
     code: "unknown";
   }
   | (string & {});
+
+/** What a message says, to one or to many. */
+export interface Note {
+  /** What the receiver is to make of it: 1 to 50 characters of `[A-Za-z0-9_]`. */
+  action: string;
+  /** 1 to 10,000 characters. */
+  message: string;
+  /** The session it belongs to, if any. */
+  session_id?: string | null;
+}
 
 /** Why a peer went offline. */
 export type OfflineReason = "left" | "timed_out" | "entitlement_lost" | "unknown" | (string & {});
@@ -460,6 +679,8 @@ export interface PresenceChangedV1 {
 export interface PresenceConnectV1 {
   /** The connection; the same one again changes nothing. */
   connection_id: string;
+  /** Most peers that may be here under this subscription at once (`peers` of its proof's limits). */
+  max_peers?: number | null;
   /** The gateway process that holds the connection. */
   node_id: string;
   /** Which peer. */
@@ -666,10 +887,98 @@ export interface ProofKey {
   public_key: string;
 }
 
+/** A key that proofs are signed with is not to be trusted any more, whatever its `not_after_ms` said. */
+export interface ProofKeyWithdrawnV1 {
+  /** The key's name. */
+  kid: string;
+  /** Why, for people. */
+  reason: string;
+  /** When its last proof would have ended, Unix milliseconds; the name may be forgotten then. */
+  until_ms: number;
+}
+
 /** Keys for proofs. */
 export interface ProofKeys {
   /** All that may verify now. */
   keys: ProofKey[];
+}
+
+/** Proofs of a subscription below a version are void from now on. */
+export interface ProofRevokedV1 {
+  /** Proofs whose `ver` is smaller are refused. */
+  min_ver: number;
+  /** Why, for people: `canceled`, `unpaid`, … */
+  reason: string;
+  /** Which subscription (`sid` in the proof). */
+  subscription_id: string;
+  /** When the last of them has expired anyway, Unix milliseconds; the record may be dropped then. */
+  until_ms: number;
+}
+
+/** What verifiers must know. */
+export interface ProofSnapshot {
+  /** Every key that may verify now or soon; the same on every page. */
+  keys: ProofKey[];
+  /** Set while more may follow. */
+  next?: string | null;
+  /** Revocations in force. */
+  revocations: ProofRevokedV1[];
+  /** Keys that were withdrawn before their time; the same on every page. */
+  withdrawn?: ProofKeyWithdrawnV1[];
+}
+
+/** How much a reconciliation compares. */
+export type ReconcileMode = "sweep" | "backfill" | "unknown" | (string & {});
+
+/** What a gateway process answers another. */
+export type Reply =
+  | {
+    is: "delivered";
+  }
+  | {
+    is: "expired";
+  }
+  | {
+    is: "nothing";
+  }
+  | {
+    is: "busy";
+  }
+  | {
+    is: "taken";
+  }
+  | {
+    /** Whether it is all of it. */
+    complete: boolean;
+    /** What was pushed after the offset, in order. */
+    frames: KeptFrame[];
+    is: "history";
+    /** The rooms it was in. */
+    rooms: string[];
+    /** Sources of what was pushed lately, in or before `frames`: the new holder may have got them too. */
+    seen: string[];
+    /** Whether it wanted to know who comes and goes. */
+    subscribed: boolean;
+  }
+  | {
+    is: "token";
+    /** The token. */
+    token: string;
+  }
+  | {
+    is: "unknown";
+  }
+  | (string & {});
+
+/** Why a quota holds no longer. */
+export type RestoredBecause = "window_ended" | "plan_grew" | "unknown" | (string & {});
+
+/** The last pushed frame that a client took in. */
+export interface Resume {
+  /** The epoch that the auth frame's result named. */
+  epoch: string;
+  /** The offset of the last frame taken in; 0 for none. */
+  offset: number;
 }
 
 /** Why a subscription was not resumed. */
@@ -694,6 +1003,28 @@ export type ResumeRefusal =
     code: "unknown";
   }
   | (string & {});
+
+/** What became of a resume. */
+export type Resumed = "recovered" | "gap";
+
+/** Into a room or out of it. */
+export type RoomAction = "join" | "leave";
+
+/** Whom a broadcast is for. The sender itself gets none. */
+export type Scope =
+  | {
+    scope: "tenant";
+  }
+  | {
+    scope: "user";
+    /** Which user. */
+    user_id: string;
+  }
+  | {
+    /** Which room. */
+    room: string;
+    scope: "room";
+  };
 
 /** Why a signal was not passed on. */
 export type SendRefusal =
@@ -726,7 +1057,7 @@ export type SendRefusal =
   }
   | (string & {});
 
-/** What the gateway says. */
+/** What the gateway says. Frames with an `offset` are numbered, kept for a while and told again after a resume. */
 export type ServerFrame =
   | {
     /** Send an auth frame within this time, milliseconds. */
@@ -735,8 +1066,12 @@ export type ServerFrame =
     connection_id: string;
     /** Send a frame (a ping, for want of another) at least this often, milliseconds. */
     heartbeat_ms: number;
+    /** What this gateway allows. */
+    limits: HelloLimits;
     /** The negotiated protocol. */
     protocol: string;
+    /** Only on an event stream: the secret that names it in `POST /v1/frames`. */
+    stream_key?: string | null;
     type: "hello";
   }
   | {
@@ -751,6 +1086,8 @@ export type ServerFrame =
     type: "outcome";
   }
   | {
+    /** Its number in the epoch. */
+    offset: number;
     /** The peer as it is now. */
     peer: PeerView;
     type: "presence";
@@ -758,6 +1095,8 @@ export type ServerFrame =
   | {
     /** From whom. */
     from: string;
+    /** Its number in the epoch. */
+    offset: number;
     /** Whether this side yields when both offer at once. */
     polite: boolean;
     /** Which session. */
@@ -765,6 +1104,21 @@ export type ServerFrame =
     /** What it says. */
     signal: PeerSignal;
     type: "signal";
+  }
+  | {
+    /** What the receiver is to make of it: 1 to 50 characters of `[A-Za-z0-9_]`. */
+    action: string;
+    /** Set on broadcasts: whom it was for. */
+    broadcast?: Scope | null;
+    /** From whom; the gateway's word, never the sender's. */
+    from: string;
+    /** 1 to 10,000 characters. */
+    message: string;
+    /** Its number in the epoch. */
+    offset: number;
+    /** The session it belongs to, if any. */
+    session_id?: string | null;
+    type: "message";
   }
   | {
     /** The close code that follows. */
@@ -1141,6 +1495,16 @@ export interface SubscriptionProofKeyPublishedV1 {
   key: ProofKey;
 }
 
+/** A key that proofs are signed with is not to be trusted any more, whatever its `not_after_ms` said. */
+export interface SubscriptionProofKeyWithdrawnV1 {
+  /** The key's name. */
+  kid: string;
+  /** Why, for people. */
+  reason: string;
+  /** When its last proof would have ended, Unix milliseconds; the name may be forgotten then. */
+  until_ms: number;
+}
+
 /** Proofs of a subscription below a version are void from now on. */
 export interface SubscriptionProofRevokedV1 {
   /** Proofs whose `ver` is smaller are refused. */
@@ -1151,6 +1515,76 @@ export interface SubscriptionProofRevokedV1 {
   subscription_id: string;
   /** When the last of them has expired anyway, Unix milliseconds; the record may be dropped then. */
   until_ms: number;
+}
+
+/** Tell what a verifier of proofs must know: the keys, and a page of the revocations in force. Ask for the first page before listening to no events, and go on until there is no `next`. */
+export interface SubscriptionProofSnapshotV1 {
+  /** `next` of the page before; absent for the first. */
+  after?: string | null;
+  /** Revocations a page, 1 to 1,000. */
+  limit: number;
+}
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type SubscriptionProofSnapshotV1Reply =
+  | {
+    ok: ProofSnapshot;
+  }
+  | {
+    refused: NeverRefused;
+  }
+  | {
+    failed: Failure;
+  };
+
+/** A subscription used up what its plan allows in a window. Told once per limit and window. */
+export interface SubscriptionQuotaExceededV1 {
+  /** What the plan allows in the window. */
+  allowed: number;
+  /** The limit's name in the plan: meter and window, `relay_bytes_month`. */
+  limit: string;
+  /** When the next window begins, Unix milliseconds: refuse until then. */
+  resets_at_ms: number;
+  /** Which subscription. */
+  subscription_id: string;
+  /** What was used when it was noticed. */
+  used: number;
+  /** Begin of the window, Unix milliseconds (UTC minutes, days and months). */
+  window_from_ms: number;
+}
+
+/** A subscription may use again what it had used up. */
+export interface SubscriptionQuotaRestoredV1 {
+  /** The limit's name in the plan. */
+  limit: string;
+  /** Why. */
+  reason: RestoredBecause;
+  /** Which subscription. */
+  subscription_id: string;
+}
+
+/** Our subscriptions were compared with Stripe's. */
+export interface SubscriptionReconciledV1 {
+  /** Subscriptions looked at. */
+  checked: number;
+  /** On one side only, or twice, and for people to decide. */
+  extra: number;
+  /** Repairs that came to nothing; the next run tries again. */
+  failed: number;
+  /** When it ended, Unix milliseconds. */
+  finished_at_ms: number;
+  /** At Stripe, and not known here. */
+  missing: number;
+  /** What was compared. */
+  mode: ReconcileMode;
+  /** How many of these were repaired. */
+  repaired: number;
+  /** Which run. */
+  run_id: string;
+  /** Known here with other content. */
+  stale: number;
+  /** When it began, Unix milliseconds. */
+  started_at_ms: number;
 }
 
 /** Take back a cancellation that has not happened yet, or wake up a paused subscription. Resuming what runs changes nothing. */
@@ -1213,10 +1647,30 @@ export interface SubscriptionTransitionRejectedV1 {
   user_id?: string | null;
 }
 
+/** Tell what a subscription used and may use. */
+export interface SubscriptionUsageV1 {
+  /** Which one. */
+  subscription_id: string;
+}
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type SubscriptionUsageV1Reply =
+  | {
+    ok: UsageView;
+  }
+  | {
+    refused: GetRefusal;
+  }
+  | {
+    failed: Failure;
+  };
+
 /** Prove to others that a peer may connect under this subscription. */
 export interface SubscriptionVerifyV1 {
   /** For which peer. */
   peer_id: string;
+  /** Thumbprint of the peer's key (RFC 7638, base64url) to bind the proof to (`cnf.jkt`). */
+  peer_key?: string | null;
   /** Which subscription. */
   subscription_id: string;
   /** Who asks. */
@@ -1259,6 +1713,64 @@ export interface SubscriptionView {
   user_id: string;
 }
 
+/** The answer of `POST /v1/tickets`. */
+export interface TicketIssued {
+  /** Until when, Unix milliseconds. */
+  expires_at_ms: number;
+  /** Stands for the caller's access token, once. */
+  ticket: string;
+}
+
+/** Tunnels of a subscription carried requests. */
+export interface TunnelUsageRecordedV1 {
+  /** How much, of whom, when. */
+  usage: Usage;
+}
+
+/** What one process measured for one subscription in a span of time. Each use stands in exactly one such fact; the event's id keeps a fact that comes twice from counting twice. */
+export interface Usage {
+  /** How much, by meter: `relay_bytes`, `tunnel_requests`, `tunnel_bytes`. 1 to 16 meters of `[a-z0-9_]`, up to 50 characters each; one that no plan limits is counted all the same. */
+  amounts: Record<string, number>;
+  /** Begin of the span, Unix milliseconds. */
+  from_ms: number;
+  /** The process that measured; each counts its own facts of a subscription. */
+  node_id: string;
+  /** Whose use it was. */
+  subscription_id: string;
+  /** Its end, Unix milliseconds; the whole use belongs to the windows that hold it. Report at least once a minute. */
+  to_ms: number;
+}
+
+/** What a subscription used in the windows of now. */
+export interface UsageView {
+  /** What it includes: Stripe's entitlements of the customer where there are any, else the plan's. */
+  features: string[];
+  /** The plan's name. */
+  plan: string;
+  /** Which one. */
+  subscription_id: string;
+  /** Who it belongs to. */
+  user_id: string;
+  /** Every meter in each of its windows, used or limited. */
+  windows: UsageWindow[];
+}
+
+/** One meter in one window. */
+export interface UsageWindow {
+  /** What the plan allows; absent where it sets no limit. */
+  allowed?: number | null;
+  /** Begin of the window, Unix milliseconds. */
+  from_ms: number;
+  /** The meter: `relay_bytes`. */
+  meter: string;
+  /** When the next begins, Unix milliseconds. */
+  resets_at_ms: number;
+  /** What was used. */
+  used: number;
+  /** `minute`, `day` or `month`, UTC. */
+  window: string;
+}
+
 /** Why no proof was issued. */
 export type VerifyRefusal =
   | {
@@ -1281,6 +1793,8 @@ export type VerifyRefusal =
 export interface VerifySubscription {
   /** The peer that will show the proof. */
   peer_id: string;
+  /** Thumbprint of the peer's public key (RFC 7638: SHA-256 in base64url, 43 characters): the proof is then good only together with that key. */
+  peer_key?: string | null;
 }
 
 /** One broken rule. */
@@ -1445,6 +1959,7 @@ export interface WebhookStripeSubscriptionChangedV1 {
 
 /** Events by kind. */
 export interface Events {
+  "gateway.usage_recorded.v1": GatewayUsageRecordedV1;
   "presence.peer_status_changed.v1": PresencePeerStatusChangedV1;
   "presence.peer_went_offline.v1": PresencePeerWentOfflineV1;
   "presence.peer_went_online.v1": PresencePeerWentOnlineV1;
@@ -1452,10 +1967,15 @@ export interface Events {
   "signaling.session_opened.v1": SignalingSessionOpenedV1;
   "subscription.created.v1": SubscriptionCreatedV1;
   "subscription.proof_key_published.v1": SubscriptionProofKeyPublishedV1;
+  "subscription.proof_key_withdrawn.v1": SubscriptionProofKeyWithdrawnV1;
   "subscription.proof_revoked.v1": SubscriptionProofRevokedV1;
+  "subscription.quota_exceeded.v1": SubscriptionQuotaExceededV1;
+  "subscription.quota_restored.v1": SubscriptionQuotaRestoredV1;
+  "subscription.reconciled.v1": SubscriptionReconciledV1;
   "subscription.status_changed.v1": SubscriptionStatusChangedV1;
   "subscription.status_changed.v2": SubscriptionStatusChangedV2;
   "subscription.transition_rejected.v1": SubscriptionTransitionRejectedV1;
+  "tunnel.usage_recorded.v1": TunnelUsageRecordedV1;
   "webhook.stripe_catalogue_changed.v1": WebhookStripeCatalogueChangedV1;
   "webhook.stripe_checkout_changed.v1": WebhookStripeCheckoutChangedV1;
   "webhook.stripe_customer_changed.v1": WebhookStripeCustomerChangedV1;
@@ -1483,7 +2003,9 @@ export interface Replies {
   "subscription.list.v1": SubscriptionListV1Reply;
   "subscription.list_plans.v1": SubscriptionListPlansV1Reply;
   "subscription.list_proof_keys.v1": SubscriptionListProofKeysV1Reply;
+  "subscription.proof_snapshot.v1": SubscriptionProofSnapshotV1Reply;
   "subscription.resume.v1": SubscriptionResumeV1Reply;
+  "subscription.usage.v1": SubscriptionUsageV1Reply;
   "subscription.verify.v1": SubscriptionVerifyV1Reply;
 }
 
@@ -1506,13 +2028,18 @@ export interface Requests {
   "subscription.list.v1": SubscriptionListV1;
   "subscription.list_plans.v1": SubscriptionListPlansV1;
   "subscription.list_proof_keys.v1": SubscriptionListProofKeysV1;
+  "subscription.proof_snapshot.v1": SubscriptionProofSnapshotV1;
   "subscription.resume.v1": SubscriptionResumeV1;
+  "subscription.usage.v1": SubscriptionUsageV1;
   "subscription.verify.v1": SubscriptionVerifyV1;
 }
 
 /** Signals by kind. */
 export interface Signals {
+  "gateway.broadcast.v1": GatewayBroadcastV1;
+  "gateway.call.v1": GatewayCallV1;
   "gateway.entitlement_lost.v1": GatewayEntitlementLostV1;
+  "gateway.reply.v1": GatewayReplyV1;
   "presence.changed.v1": PresenceChangedV1;
   "presence.heartbeat.v1": PresenceHeartbeatV1;
   "signaling.deliver.v1": SignalingDeliverV1;

@@ -10,6 +10,7 @@ use contracts::requests::subscription::{
 use stripe_emulator::Options;
 use testkit::contract::{On, Requests};
 
+use super::changes;
 use crate::harness::{World, prove, until, wish};
 
 testkit::on_every_bus!(every_request_is_answered_as_promised);
@@ -20,6 +21,9 @@ async fn every_request_is_answered_as_promised(on: On) {
     let mut requests = Requests::of(subscription::NAME, &platform.bus, &platform.clock);
     let view = creates(&world, &mut requests).await;
     gets(&world, &mut requests, &view).await;
+    changes::changes(&world, &mut requests).await;
+    changes::pages(&world, &mut requests).await;
+    changes::tells(&world, &mut requests).await;
     verifies(&world, &mut requests, &view).await;
     let keys = ListProofKeysV1 {};
     assert_eq!(requests.good(&keys).await.keys.len(), 1);
@@ -40,7 +44,7 @@ async fn every_request_is_answered_as_promised(on: On) {
 }
 
 /// What a request could change: subscriptions at Stripe, and what was told.
-async fn state(world: &World) -> (usize, usize) {
+pub(super) async fn state(world: &World) -> (usize, usize) {
     world.service.settled().await;
     world.service.place.quiet().await;
     (world.at_stripe().await.len(), world.service.observer.seen().len())
