@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::events::presence::PeerStatus;
 use crate::http::Problem;
 use crate::requests::presence::PeerView;
-use crate::signals::signaling::PeerSignal;
-use crate::{ConnectionId, PeerId, SessionId, UserId};
+use crate::signals::signaling::{DeliverV1, PeerSignal};
+use crate::{ConnectionId, Contract, PeerId, SessionId, UserId};
 
 /// The subprotocol's name in `Sec-WebSocket-Protocol`: JSON in text messages.
 pub const SUBPROTOCOL: &str = "synapse.v1";
@@ -343,6 +343,62 @@ impl ServerFrame {
             *offset = number;
         }
         self
+    }
+}
+
+impl ServerFrame {
+    /// Every frame there is, every optional field in one of them.
+    pub(crate) fn samples() -> Vec<Self> {
+        let note = |session: Option<&str>| Note {
+            action: "chat".into(),
+            message: "hello".into(),
+            session_id: session.map(|id| id.parse().expect("a valid id")),
+        };
+        let bob: PeerId = "bob".parse().expect("a valid id");
+        let message = |broadcast| Self::Message { offset: 18, from: bob.clone(), broadcast, note: note(Some("s-1")) };
+        let limits = HelloLimits {
+            frame_bytes: 327_680,
+            bad_frames: 10,
+            pending_messages: 64,
+            rooms: 16,
+            ack_within_ms: 5_000,
+            history_frames: 256,
+            history_ttl_ms: 120_000,
+        };
+        let mut frames = vec![
+            Self::Hello {
+                protocol: SUBPROTOCOL.into(),
+                connection_id: "c-1".parse().expect("a valid id"),
+                auth_within_ms: 10_000,
+                heartbeat_ms: 15_000,
+                limits,
+                stream_key: Some("gateway-1.ffeeddccbbaa99887766554433221100".into()),
+            },
+            Self::Outcome {
+                id: Some("1".into()),
+                outcome: Outcome::Refused,
+                result: Some(Value::Object(serde_json::Map::new())),
+                problem: Some(Box::new(Problem::sample())),
+            },
+            Self::Presence { offset: 16, peer: PeerView::sample() },
+            message(None),
+            message(Some(Scope::Tenant)),
+            message(Some(Scope::User { user_id: "ada".parse().expect("a valid id") })),
+            message(Some(Scope::Room { room: "lobby".into() })),
+            Self::Closing {
+                code: close::SERVICE_RESTART,
+                reason: "service_restart".into(),
+                reconnect_after_ms: Some(4_200),
+            },
+        ];
+        frames.extend(DeliverV1::samples().into_iter().map(|delivered| Self::Signal {
+            offset: 17,
+            session_id: delivered.session_id,
+            from: delivered.from,
+            polite: delivered.polite,
+            signal: delivered.signal,
+        }));
+        frames
     }
 }
 

@@ -82,7 +82,6 @@ impl Secrets {
         [
             ("SYNAPSE_SUBSCRIPTION__PROOFS__SEALING_SECRET", sealing.as_str()),
             ("SYNAPSE_GATEWAY__TOKEN_SECRET", self.token_secret.as_str()),
-            ("SYNAPSE_TUNNEL__TOKEN_SECRET", self.token_secret.as_str()),
             ("SYNAPSE_WEBHOOK__SECRETS", self.webhook_secret.as_str()),
             ("SYNAPSE_SUBSCRIPTION__STRIPE__BASE_URL", stripe),
             ("SYNAPSE_SUBSCRIPTION__STRIPE__SECRET_KEY", STRIPE_KEY),

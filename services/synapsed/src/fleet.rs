@@ -48,6 +48,7 @@ impl Settings {
         let subscription = load(subscription::NAME, &[subscription::DEFAULTS], overrides, &mut problems);
         let tunnel = load(tunnel::NAME, &[tunnel::DEFAULTS], overrides, &mut problems);
         let webhook = load(webhook::NAME, &[webhook::DEFAULTS], overrides, &mut problems);
+        let tunnel = tunnel.map(|tunnel| with_keys_of(tunnel, gateway.as_ref()));
         let all = || {
             Some(Self {
                 platform: platform?,
@@ -60,6 +61,22 @@ impl Settings {
             })
         };
         all().with_context(|| problems.join("\n"))
+    }
+}
+
+/// In one process one key for access tokens is enough: without one of its own the tunnel service takes the gateway's.
+fn with_keys_of(tunnel: tunnel::Config, gateway: Option<&gateway::Config>) -> tunnel::Config {
+    let Some(gateway) = gateway.filter(|_| !tunnel.token_secret.is_set() && tunnel.token_public_key.is_empty()) else {
+        return tunnel;
+    };
+    tunnel::Config {
+        token_secret: gateway.token_secret.clone(),
+        token_public_key: gateway.token_public_key.clone(),
+        token_secret_kid: gateway.token_secret_kid.clone(),
+        token_public_kid: gateway.token_public_kid.clone(),
+        token_issuer: gateway.token_issuer.clone(),
+        token_audience: gateway.token_audience.clone(),
+        ..tunnel
     }
 }
 

@@ -173,7 +173,7 @@ mod tests {
             ("bus", "testkit", false, "[dev-dependencies]"),
             ("subscription", "stripe-emulator", false, "[dev-dependencies]"),
             ("synapsed", "testkit", false, "[dev-dependencies]"),
-            ("testkit", "bus", false, "wrong way"),
+            ("testkit", "store", false, "wrong way"),
             ("stripe-emulator", "contracts", false, "wrong way"),
         ] {
             let findings = check(&[member(from, &[(target, tests_only)])]);

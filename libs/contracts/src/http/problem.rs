@@ -43,6 +43,26 @@ pub struct Problem {
     pub members: BTreeMap<String, Value>,
 }
 
+impl Problem {
+    pub(crate) fn sample() -> Self {
+        Self {
+            kind: "/docs/errors#validation_failed".into(),
+            title: "The request breaks a rule".into(),
+            status: 400,
+            detail: Some("two rules are broken".into()),
+            code: "validation_failed".into(),
+            error_id: "0190f5fe-0000-7000-8000-000000000001".into(),
+            correlation_id: "0190f5fe-0000-7000-8000-000000000002".into(),
+            timestamp: "2026-11-20T12:00:00Z".into(),
+            suggestion: Some("Correct the fields named in 'violations'.".into()),
+            retry_after_s: Some(1),
+            violations: vec![Violation { field: "to".into(), message: "must have 1 to 100 characters".into() }],
+            debug: Some("only in development".into()),
+            members: BTreeMap::new(),
+        }
+    }
+}
+
 /// One broken rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Violation {

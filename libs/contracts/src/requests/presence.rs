@@ -37,7 +37,7 @@ pub struct PeerView {
 }
 
 impl PeerView {
-    fn sample() -> Self {
+    pub(crate) fn sample() -> Self {
         Self {
             peer_id: peer(),
             status: PeerStatus::Online,

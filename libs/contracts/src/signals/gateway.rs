@@ -195,7 +195,7 @@ impl Contract for ReplyV1 {
     const KIND: &'static str = "gateway.reply.v1";
 
     fn samples() -> Vec<Self> {
-        let frame = ServerFrame::Message { offset: 18, from: peer("bob"), broadcast: None, note: note() };
+        let kept = |frame| KeptFrame { source: "m-2".into(), frame };
         let replies = [
             Reply::Delivered,
             Reply::Expired,
@@ -204,7 +204,7 @@ impl Contract for ReplyV1 {
             Reply::Taken,
             Reply::History {
                 complete: true,
-                frames: vec![KeptFrame { source: "m-2".into(), frame }],
+                frames: ServerFrame::samples().into_iter().map(kept).collect(),
                 seen: vec!["m-1".into()],
                 rooms: vec!["lobby".into()],
                 subscribed: true,
@@ -222,5 +222,9 @@ fn peer(name: &str) -> PeerId {
 }
 
 fn note() -> Note {
-    Note { action: "chat".into(), message: "hello".into(), session_id: None }
+    Note {
+        action: "chat".into(),
+        message: "hello".into(),
+        session_id: Some("0190f5fe-session".parse().expect("a valid id")),
+    }
 }

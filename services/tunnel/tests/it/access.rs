@@ -1,12 +1,11 @@
 //! Who may open a tunnel, and for how long.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use agent::{Options, Proved, Prover, TunnelError};
-use auth::{Entitlement, ProofSigner, Role, SignerRules, SigningKey};
+use auth::{ProofSigner, Role, SignerRules, SigningKey};
 use bus::Trail;
 use clock::Clock;
 use contracts::events::subscription::{ProofKeyPublishedV1, ProofRevokedV1, SubscriptionEvent};
@@ -14,7 +13,7 @@ use contracts::tunnels::close;
 use outbox::Unit;
 use service::{PROOF_AUDIENCE, PROOF_ISSUER, Platform};
 
-use crate::harness::{ACME, SOON, World, token_of, world, world_with};
+use crate::harness::{ACME, SOON, World, entitlement, token_of, world, world_with};
 
 /// The subscription service's side: it signs and revokes.
 struct Subscriptions {
@@ -45,19 +44,7 @@ impl Subscriptions {
         let prover = Prover::new(move || {
             counted.fetch_add(1, Ordering::Relaxed);
             let now_ms = Clock::system().now_ms();
-            let entitlement = Entitlement {
-                tenant: ACME.parse().unwrap(),
-                peer: peer.parse().unwrap(),
-                subscription: "sub-1".parse().unwrap(),
-                ver: 2,
-                plan: "team".into(),
-                limits: BTreeMap::new(),
-                features: Vec::new(),
-                entitled_until_ms: now_ms + 86_400_000,
-                proof_id: "p-1".into(),
-                peer_key: None,
-            };
-            let proof = signer.issue(entitlement, now_ms).unwrap().proof;
+            let proof = signer.issue(entitlement(&peer, now_ms), now_ms).unwrap().proof;
             Box::pin(async move { Ok(Proved { proof, refresh_at_ms: now_ms + refresh_ms }) })
         });
         (prover, count)

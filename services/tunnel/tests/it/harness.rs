@@ -1,10 +1,11 @@
 //! The real edge and the real agent, an origin of every sort behind it, and a proxy between them that breaks on demand.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use agent::{Agent, Options, Origin, Status};
-use auth::{Grant, Role, TokenMinter};
+use auth::{Entitlement, Grant, Role, TokenMinter};
 use bus::{Bus, EmbeddedOptions};
 use clock::{Clock, Entropy};
 use reqwest::RequestBuilder;
@@ -17,6 +18,8 @@ use crate::origin;
 
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 pub(crate) const SECRET: &str = "a secret of thirty-two bytes or so";
+/// When a test with a clock of its own begins.
+pub(crate) const START_MS: u64 = 1_790_000_000_000;
 pub(crate) const ACME: &str = "acme";
 
 pub(crate) struct World {
@@ -49,7 +52,7 @@ pub(crate) async fn world_with(settings: &[(&str, &str)]) -> World {
     World { edge, origin: origin::start().await, proxy, host, http, _folder: folder }
 }
 
-fn platform_config(folder: &TempDir) -> PlatformConfig {
+pub(crate) fn platform_config(folder: &TempDir) -> PlatformConfig {
     let env = [
         ("SYNAPSE_PLATFORM__STORE".to_owned(), format!("sqlite:{}", folder.path().display())),
         ("SYNAPSE_PLATFORM__HTTP_LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
@@ -57,7 +60,7 @@ fn platform_config(folder: &TempDir) -> PlatformConfig {
     config::load(Sources { service: PLATFORM, defaults: PLATFORM_DEFAULTS, file: None, env: env.into_iter() }).unwrap()
 }
 
-fn edge_config(settings: &[(&str, &str)]) -> tunnel::Config {
+pub(crate) fn edge_config(settings: &[(&str, &str)]) -> tunnel::Config {
     let name = |key: &str| format!("SYNAPSE_TUNNEL__{}", key.to_ascii_uppercase());
     let env = BASICS.iter().chain(settings).map(|(key, value)| (name(key), (*value).to_owned()));
     config::load(Sources { service: tunnel::NAME, defaults: &[tunnel::DEFAULTS], file: None, env }).unwrap()
@@ -68,10 +71,14 @@ pub(crate) fn token(user: &str) -> String {
 }
 
 pub(crate) fn token_of(tenant: &str, user: &str, role: Role) -> String {
+    token_at(tenant, user, role, Clock::system().now_ms())
+}
+
+pub(crate) fn token_at(tenant: &str, user: &str, role: Role, now_ms: u64) -> String {
     let minter = TokenMinter::hs256("synapse", "synapse-gateway", "hs-1", SECRET.into()).unwrap();
     let (tenant, user) = (tenant.parse().unwrap(), user.parse().unwrap());
     let grant = Grant { tenant, user, role, ttl_ms: 3_600_000, token_id: "t-1".into() };
-    minter.mint(&grant, Clock::system().now_ms())
+    minter.mint(&grant, now_ms)
 }
 
 impl World {
@@ -103,6 +110,22 @@ impl World {
     pub(crate) async fn stop(self) {
         let drained = tokio::time::timeout(SOON, self.host.drain()).await;
         drained.expect("every task heeds the stop");
+    }
+}
+
+/// What a proof of `peer` says.
+pub(crate) fn entitlement(peer: &str, now_ms: u64) -> Entitlement {
+    Entitlement {
+        tenant: ACME.parse().unwrap(),
+        peer: peer.parse().unwrap(),
+        subscription: "sub-1".parse().unwrap(),
+        ver: 2,
+        plan: "team".into(),
+        limits: BTreeMap::new(),
+        features: Vec::new(),
+        entitled_until_ms: now_ms + 86_400_000,
+        proof_id: "p-1".into(),
+        peer_key: None,
     }
 }
 

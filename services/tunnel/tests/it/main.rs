@@ -2,6 +2,8 @@
 
 mod access;
 mod breaks;
+#[path = "../contract/mod.rs"]
+mod contract;
 mod harness;
 mod names;
 mod origin;

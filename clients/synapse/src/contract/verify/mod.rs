@@ -134,12 +134,7 @@ pub async fn run(
     open_pages(&book, &schemas, target)?;
     let begun = clock.monotonic();
     let name = format!("verify-{:016x}", entropy.next_u64());
-    let deadline = async {
-        tokio::select! {
-            () = stop => "it was interrupted",
-            () = clock.sleep(limits.total) => "the time of the whole run was over (--timeout)",
-        }
-    };
+    let deadline = cut_short(stop, clock, limits.total);
     let bought = Mutex::default();
     let visit = target.public.as_ref().map(|public| Visit {
         public,
@@ -200,6 +195,14 @@ pub async fn run(
     cancel_all(target.stripe.as_ref(), left).await;
     let took = clock.monotonic().saturating_sub(begun);
     Ok(Report::new(book.close(), target, &name, took, &gone, cut))
+}
+
+/// Why the run has to end before it is through.
+async fn cut_short(stop: impl Future<Output = ()>, clock: &Clock, total: Duration) -> &'static str {
+    tokio::select! {
+        () = stop => "it was interrupted",
+        () = clock.sleep(total) => "the time of the whole run was over (--timeout)",
+    }
 }
 
 /// Cancels what was bought and not canceled. What fails is told on standard error.

@@ -43,7 +43,7 @@ fn is_failure(reply: &Value) -> bool {
 }
 
 pub(super) fn defects() -> Vec<Defect> {
-    [answers(), bodies(), effects(), of_money()].into_iter().flatten().collect()
+    [answers(), bodies(), effects(), outcomes(), of_money()].into_iter().flatten().collect()
 }
 
 fn answers() -> Vec<Defect> {
@@ -153,18 +153,6 @@ fn bodies() -> Vec<Defect> {
 
 fn effects() -> Vec<Defect> {
     let counter = AtomicU64::new(0);
-    let refused_and_done = |asked: &Envelope, reply: &Bytes| {
-        let stale = asked.kind == DISCONNECT && reply.starts_with(b"{\"ok\":{\"went_offline\":false");
-        stale.then(|| Envelope {
-            kind: "presence.peer_went_offline.v1".into(),
-            source: "/synapse/presence".into(),
-            key: format!("{}/peer/verify-alice", asked.tenant),
-            sequence: 3,
-            trail: Trail::new("c"),
-            data: json!({"peer_id": "verify-alice", "generation": 1, "reason": "left"}).to_string().into(),
-            ..asked.clone()
-        })
-    };
     vec![
         Defect::new(
             "the idempotency key is ignored",
@@ -199,6 +187,23 @@ fn effects() -> Vec<Defect> {
                 })
             }),
         ),
+    ]
+}
+
+fn outcomes() -> Vec<Defect> {
+    let refused_and_done = |asked: &Envelope, reply: &Bytes| {
+        let stale = asked.kind == DISCONNECT && reply.starts_with(b"{\"ok\":{\"went_offline\":false");
+        stale.then(|| Envelope {
+            kind: "presence.peer_went_offline.v1".into(),
+            source: "/synapse/presence".into(),
+            key: format!("{}/peer/verify-alice", asked.tenant),
+            sequence: 3,
+            trail: Trail::new("c"),
+            data: json!({"peer_id": "verify-alice", "generation": 1, "reason": "left"}).to_string().into(),
+            ..asked.clone()
+        })
+    };
+    vec![
         Defect::new(
             "a deadline is not looked at",
             CONNECT,

@@ -1,0 +1,4 @@
+//! What the tunnel service needs from others, on every bus (docs/contracts). It serves no request; what it promises to
+//! agents and the public is HTTP and the handshake of `contracts::tunnels`.
+
+mod reads;
