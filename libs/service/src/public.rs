@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 
 /// Takes a request before the shell with its limits and problems, or hands it back: for requests that are somebody
 /// else's business and only go through.
-pub type Front = Arc<dyn Fn(Request) -> Result<BoxFuture<'static, Response>, Request> + Send + Sync>;
+pub type Front = Arc<dyn Fn(Request) -> Result<BoxFuture<'static, Response>, Box<Request>> + Send + Sync>;
 
 /// A service's public side.
 #[derive(Clone, Default)]
@@ -37,7 +37,7 @@ impl Public {
             async move {
                 match taken {
                     Ok(answer) => answer.await,
-                    Err(request) => next.run(request).await,
+                    Err(request) => next.run(*request).await,
                 }
             }
         }))

@@ -24,7 +24,9 @@ pub(crate) fn public(edge: Arc<Edge>) -> Public {
     let front: Front = Arc::new(move |request: Request| {
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
         let host = host.or_else(|| request.uri().authority().map(http::uri::Authority::as_str));
-        let Some(target) = names::target(&edge.config.domain, host, request.uri()) else { return Err(request) };
+        let Some(target) = names::target(&edge.config.domain, host, request.uri()) else {
+            return Err(Box::new(request));
+        };
         let edge = Arc::clone(&edge);
         Ok(Box::pin(async move { tunnelled(&edge, &target, request).await }))
     });

@@ -122,9 +122,8 @@ fn label_of_host(domain: &str, host: &str) -> Option<String> {
     if domain.is_empty() {
         return None;
     }
-    let host = host
-        .rsplit_once(':')
-        .map_or(host, |(host, port)| if port.bytes().all(|byte| byte.is_ascii_digit()) { host } else { host });
+    let has_port = |(_, port): &(&str, &str)| port.bytes().all(|byte| byte.is_ascii_digit());
+    let host = host.rsplit_once(':').filter(has_port).map_or(host, |(host, _)| host);
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let label = host.strip_suffix(domain)?.strip_suffix('.')?;
     (!label.is_empty() && !label.contains('.')).then(|| label.to_owned())

@@ -24,7 +24,7 @@ pub(super) async fn page(
     let page = work.service.stripe.list_subscription_events(since_s, after.as_deref()).await?;
     for event in &page.found {
         let object = &event.object;
-        if looked_at.iter().any(|id| *id == object.id) {
+        if looked_at.contains(&object.id) {
             continue;
         }
         work.run.counts.checked += 1;

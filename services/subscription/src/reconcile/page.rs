@@ -56,7 +56,7 @@ pub(crate) struct EventObject {
 
 /// Reads a page of subscriptions. Objects that can't be read are told and left out.
 pub(crate) fn subscriptions(answer: &Value) -> Result<Listed<SubscriptionObject>, StripeFailure> {
-    listed(answer, |value| SubscriptionObject::read(value))
+    listed(answer, SubscriptionObject::read)
 }
 
 /// Reads a page of events about subscriptions.

@@ -30,7 +30,7 @@ pub(super) struct Work<'a> {
 pub(super) async fn work(service: &Subscriptions, run: Run) -> Result<Run, Stopped> {
     let trail = Trail::fresh(&service.platform.clock, &service.platform.entropy);
     let mut work = Work { service, desk: service.desk(), run, trail };
-    let outcome = work.to_the_end().await;
+    let outcome = work.run_to_end().await;
     if let Err(error) = &outcome
         && !matches!(error, Stopped::Fenced)
     {
@@ -41,7 +41,7 @@ pub(super) async fn work(service: &Subscriptions, run: Run) -> Result<Run, Stopp
 }
 
 impl Work<'_> {
-    async fn to_the_end(&mut self) -> Result<(), Stopped> {
+    async fn run_to_end(&mut self) -> Result<(), Stopped> {
         self.run.trouble = None;
         let stop = self.service.platform.lifecycle.token();
         loop {

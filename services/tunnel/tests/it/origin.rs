@@ -121,13 +121,9 @@ async fn trailers(request: Request) -> Response {
 async fn websocket(upgrade: WebSocketUpgrade) -> Response {
     upgrade.protocols(["chat.v2"]).on_upgrade(|mut socket| async move {
         while let Some(Ok(message)) = socket.recv().await {
-            match message {
-                Message::Text(_) | Message::Binary(_) => {
-                    if socket.send(message).await.is_err() {
-                        return;
-                    }
-                }
-                _ => {}
+            let echoed = matches!(message, Message::Text(_) | Message::Binary(_));
+            if echoed && socket.send(message).await.is_err() {
+                return;
             }
         }
     })
