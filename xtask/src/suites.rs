@@ -22,6 +22,8 @@ struct Suite {
     name: &'static str,
     /// What it shows, in a few words.
     about: &'static str,
+    /// The suite that runs it too: then it is not run once more when all are.
+    part_of: Option<&'static str>,
     /// Which of [`tools::TOOLS`] it needs.
     needs: &'static [&'static str],
     run: fn(&Path) -> Result<Tally>,
@@ -32,30 +34,35 @@ const SUITES: &[Suite] = &[
     Suite {
         name: "deploy",
         about: "compose files, Kubernetes manifests and Dockerfiles are valid, their settings exist",
+        part_of: None,
         needs: &["validators"],
         run: deploy::run,
     },
     Suite {
         name: "contract",
         about: "goldens, the gate, what services promise and read on every bus, earlier releases, generated files",
+        part_of: None,
         needs: &["npm", "nats-2.15.1"],
         run: contract::run,
     },
     Suite {
         name: "defects",
         about: "planted defects: every one must be caught by the contract verification or a service's suite",
+        part_of: Some("contract"),
         needs: &[],
         run: defects::run,
     },
     Suite {
         name: "stripe-sdks",
         about: "Stripe's official Python and Node SDKs against the emulator, its objects against their types",
+        part_of: None,
         needs: stripe_sdks::NEEDS,
         run: stripe_sdks::run,
     },
     Suite {
         name: "fleet",
         about: "six processes, events on NATS and on SQS: the demo, every contract, a clean stop",
+        part_of: None,
         needs: fleet::NEEDS,
         run: |root| {
             let mut tally = Tally::default();
@@ -70,6 +77,7 @@ const SUITES: &[Suite] = &[
     Suite {
         name: "unit",
         about: "every crate's tests, with real NATS (both versions), SQS and DynamoDB servers",
+        part_of: None,
         needs: &["nats-2.9.10", "nats-2.15.1", "moto", "stripe-python", "dynoxide", "validators"],
         run: |root| cargo_test::run(root, &["--workspace"]),
     },
@@ -120,7 +128,10 @@ fn select<'a>(suites: &'a [Suite], names: &[String]) -> Result<Vec<&'a Suite>> {
         let known: String = suites.iter().map(|suite| format!("\n  {:<11} {}", suite.name, suite.about)).collect();
         bail!("there is no suite `{unknown}`; there are:{known}");
     }
-    Ok(suites.iter().filter(|suite| names.is_empty() || names.iter().any(|name| name == suite.name)).collect())
+    let wanted = |suite: &&Suite| {
+        if names.is_empty() { suite.part_of.is_none() } else { names.iter().any(|name| name == suite.name) }
+    };
+    Ok(suites.iter().filter(wanted).collect())
 }
 
 struct Report {
@@ -169,7 +180,7 @@ mod tests {
     use super::*;
 
     fn suite(run: fn(&Path) -> Result<Tally>) -> Suite {
-        Suite { name: "planted", about: "a test", needs: &[], run }
+        Suite { name: "planted", about: "a test", part_of: None, needs: &[], run }
     }
 
     fn report(run: fn(&Path) -> Result<Tally>) -> Report {

@@ -39,7 +39,8 @@ pub(super) async fn open(State(gateway): State<Arc<Gateway>>, request: Request) 
     let arrival = Arrival { transport, credential, resume, permit };
     let lifecycle = gateway.platform.lifecycle.clone();
     lifecycle.spawn("gateway.stream", socket::run(gateway, arrival));
-    let body = stream::unfold(told, async |mut told| {
+    // No async closure: with one here an optimised build ends in a cycle of the compiler's queries (E0391).
+    let body = stream::unfold(told, |mut told| async move {
         let event = told.recv().await?;
         Some((Ok::<_, std::convert::Infallible>(event), told))
     });

@@ -161,11 +161,10 @@ impl Peer {
         // Who is no longer entitled to anything has nothing to resume.
         let keep = farewell != Some(ENTITLEMENT_LOST);
         gateway.registry.remove(&self.entry, keep, gateway.platform.clock.now_ms());
-        let reason = match farewell {
-            Some(ENTITLEMENT_LOST) => OfflineReason::EntitlementLost,
-            Some(farewell) if farewell == TAKEN_OVER => return,
-            _ => OfflineReason::Left,
-        };
+        if farewell == Some(TAKEN_OVER) {
+            return;
+        }
+        let reason = if keep { OfflineReason::Left } else { OfflineReason::EntitlementLost };
         let ask = DisconnectV1 { peer_id: self.entry.peer_id.clone(), generation: self.entry.generation, reason };
         if let Err(rejection) = gateway.ask(&self.entry.tenant, &gateway.new_trail(), &ask).await {
             let peer_id = &self.entry.peer_id;

@@ -70,13 +70,18 @@ fn production_takes_no_emulator_and_no_development_secret() {
     const LIVE_KEY: (&str, &str) = ("SUBSCRIPTION__STRIPE__SECRET_KEY", "sk_live_0123456789");
     const SEALING: (&str, &str) = ("SUBSCRIPTION__PROOFS__SEALING_SECRET", "0123456789abcdef0123456789abcdef");
     const EMULATOR: (&str, &str) = ("SUBSCRIPTION__STRIPE__BASE_URL", "http://127.0.0.1:12111");
+    const PLANS: (&str, &str) = (
+        "SUBSCRIPTION__PLANS",
+        r#"[{ name = "team", price_ids = { live = ["price_live"] }, limits = { peers = 5 }, features = [], grace_hours = 72 }]"#,
+    );
     for (variables, wanted) in [
         (&[MODE][..], "stripe.secret_key: there is none"),
         (&[MODE, TOKEN, HOOK, LIVE_KEY], "proofs.sealing_secret: there is none"),
         (&[MODE, TOKEN, HOOK, SEALING, TEST_KEY], "stripe.secret_key: production needs a live key"),
         (&[MODE, TOKEN, HOOK, SEALING, LIVE_KEY, EMULATOR], "stripe.base_url: production needs https"),
-        (&[MODE, HOOK, SEALING, LIVE_KEY], "token_secret, token_public_key: set one"),
-        (&[MODE, TOKEN, SEALING, LIVE_KEY], "secrets: none is set"),
+        (&[MODE, TOKEN, HOOK, SEALING, LIVE_KEY], "price_ids.live"),
+        (&[MODE, HOOK, SEALING, LIVE_KEY, PLANS], "token_secret, token_public_key: set one"),
+        (&[MODE, TOKEN, SEALING, LIVE_KEY, PLANS], "secrets: none is set"),
     ] {
         let folder = folder();
         let said = refused(folder.path(), variables);
