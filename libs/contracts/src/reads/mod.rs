@@ -75,6 +75,7 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
+#[cfg(debug_assertions)]
 impl Field {
     fn merge(&mut self, other: Self) {
         self.types.extend(other.types);
