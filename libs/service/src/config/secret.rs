@@ -66,24 +66,35 @@ impl Secret {
 }
 
 /// Refreshes secrets every `every` for ever: how a secret's file is rotated without restart. Reading is a small blocking
-/// call. A file that can't be read is logged, and the old value stays in use. `changed` is called after a look that
-/// found another value: for what was made from the secrets and has to be made again.
-pub async fn rotate(secrets: Vec<(&'static str, Secret)>, every: Duration, clock: Clock, changed: impl Fn()) {
-    loop {
-        clock.sleep(every).await;
-        let mut any = false;
-        for (key, secret) in &secrets {
-            match secret.refresh() {
-                Ok(true) => {
+/// call. A file that can't be read is logged, and the old value stays in use. `changed` is called after a look at which
+/// a value is another one than at this call or at the look before, whoever refreshed it: for what was made from the
+/// secrets and has to be made again.
+pub fn rotate(
+    secrets: Vec<(&'static str, Secret)>,
+    every: Duration,
+    clock: Clock,
+    changed: impl Fn(),
+) -> impl Future<Output = ()> {
+    // Clones share their value, so what `refresh` found may be another loop's news only.
+    let mut watched: Vec<_> = secrets.into_iter().map(|(key, secret)| (key, secret.current(), secret)).collect();
+    async move {
+        loop {
+            clock.sleep(every).await;
+            let mut any = false;
+            for (key, seen, secret) in &mut watched {
+                if let Err(error) = secret.refresh() {
+                    tracing::warn!(key, %error, "secret not refreshed; the old value stays in use");
+                }
+                let current = secret.current();
+                if current.expose_secret() != seen.expose_secret() {
                     any = true;
+                    *seen = current;
                     tracing::info!(key, "secret rotated");
                 }
-                Ok(false) => {}
-                Err(error) => tracing::warn!(key, %error, "secret not refreshed; the old value stays in use"),
             }
-        }
-        if any {
-            changed();
+            if any {
+                changed();
+            }
         }
     }
 }
@@ -178,22 +189,27 @@ mod tests {
         std::fs::write(&path, "new").expect("written");
         let secret = in_file(&path);
         let (clock, hand) = Clock::manual(0);
-        let told = Arc::new(AtomicUsize::new(0));
-        let changed = {
+        let told = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+        // Two services that share a secret: only one of them can be the one that reads the new value first.
+        let tasks = [0, 1].map(|service: usize| {
             let told = Arc::clone(&told);
-            move || {
-                told.fetch_add(1, Ordering::SeqCst);
-            }
-        };
-        let task = tokio::spawn(rotate(vec![("key", secret.clone())], Duration::from_secs(30), clock, changed));
+            let changed = move || {
+                told[service].fetch_add(1, Ordering::SeqCst);
+            };
+            let secrets = vec![("key", secret.clone())];
+            tokio::spawn(rotate(secrets, Duration::from_secs(30), clock.clone(), changed))
+        });
         tokio::task::yield_now().await;
         assert_eq!(secret.current().expose_secret(), "old");
-        hand.advance(Duration::from_secs(30));
-        tokio::task::yield_now().await;
-        assert_eq!(secret.current().expose_secret(), "new");
-        hand.advance(Duration::from_secs(30));
-        tokio::task::yield_now().await;
-        assert_eq!(told.load(Ordering::SeqCst), 1, "told once: the second look found nothing new");
-        task.abort();
+        for _ in 0..2 {
+            hand.advance(Duration::from_secs(30));
+            tokio::task::yield_now().await;
+            assert_eq!(secret.current().expose_secret(), "new");
+        }
+        let told = told.each_ref().map(|times| times.load(Ordering::SeqCst));
+        assert_eq!(told, [1, 1], "each is told once: the second look found nothing new");
+        for task in tasks {
+            task.abort();
+        }
     }
 }
