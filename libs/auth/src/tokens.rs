@@ -14,6 +14,9 @@ pub const MAX_TOKEN_LEN: usize = 10_000;
 /// Most keys a verifier holds: enough for a rotation in every environment, few enough to read.
 const MAX_KEYS: usize = 16;
 
+/// Most secrets of one name: each costs an HMAC.
+const MAX_SECRETS: usize = 4;
+
 /// Longest `jti` that is kept, in bytes.
 const MAX_TOKEN_ID_LEN: usize = 255;
 
@@ -21,12 +24,13 @@ const MAX_TOKEN_ID_LEN: usize = 255;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TokenKey {
-    /// A shared secret of at least 32 bytes, HMAC-SHA-256 (RFC 7518 §3.2).
+    /// Shared secrets of at least 32 bytes, HMAC-SHA-256 (RFC 7518 §3.2).
     Hs256 {
         /// The key's name.
         kid: String,
-        /// The secret's bytes are the text's bytes.
-        secret: SecretString,
+        /// 1 to 4, any of which may have signed: while a secret is rolled, the old one and the new one. A secret's bytes
+        /// are the text's bytes.
+        secrets: Vec<SecretString>,
     },
     /// An Ed25519 public key (RFC 8037).
     EdDsa {
@@ -77,6 +81,14 @@ pub enum RulesError {
     /// Two keys of one name.
     #[error("keys: {0:?} is there twice; give every key its own kid")]
     DuplicateKid(String),
+    /// No secret, or too many of one name.
+    #[error("keys: {kid:?} has {count} secrets; give 1 to 4")]
+    SecretCount {
+        /// The key's name.
+        kid: String,
+        /// How many.
+        count: usize,
+    },
     /// Leeway above the limit.
     #[error("leeway_s: {0} is over 30; synchronise the clocks instead")]
     Leeway(u64),
@@ -119,7 +131,8 @@ struct Key {
     kid: String,
     name: &'static str,
     algorithm: Algorithm,
-    key: DecodingKey,
+    /// Any of them may have signed.
+    keys: Vec<DecodingKey>,
 }
 
 /// Checks access tokens.
@@ -207,7 +220,7 @@ impl TokenVerifier {
         if header.alg != key.name {
             return Err(TokenError::AlgorithmMismatch);
         }
-        if !parts.is_signed_by(&key.key, key.algorithm) {
+        if !key.keys.iter().any(|one| parts.is_signed_by(one, key.algorithm)) {
             return Err(TokenError::BadSignature);
         }
         self.check(parts.claims().ok_or(TokenError::Malformed)?, now_ms)
@@ -265,21 +278,24 @@ impl TokenVerifier {
 }
 
 impl TryFrom<TokenKey> for Key {
-    type Error = KeyError;
+    type Error = RulesError;
 
-    fn try_from(key: TokenKey) -> Result<Self, KeyError> {
-        let (kid, name, algorithm, key) = match key {
-            TokenKey::Hs256 { kid, secret } => {
-                check_secret(&secret)?;
-                let key = DecodingKey::from_secret(secret.expose_secret().as_bytes());
-                (kid, "HS256", Algorithm::HS256, key)
+    fn try_from(key: TokenKey) -> Result<Self, RulesError> {
+        let (kid, name, algorithm, keys) = match key {
+            TokenKey::Hs256 { kid, secrets } => {
+                if !(1..=MAX_SECRETS).contains(&secrets.len()) {
+                    return Err(RulesError::SecretCount { kid, count: secrets.len() });
+                }
+                secrets.iter().try_for_each(check_secret)?;
+                let keys = secrets.iter().map(|secret| DecodingKey::from_secret(secret.expose_secret().as_bytes()));
+                (kid, "HS256", Algorithm::HS256, keys.collect())
             }
             TokenKey::EdDsa { kid, public_key } => {
-                (kid, "EdDSA", Algorithm::EdDSA, DecodingKey::from_ed_der(&public_key))
+                (kid, "EdDSA", Algorithm::EdDSA, vec![DecodingKey::from_ed_der(&public_key)])
             }
         };
         check_kid(&kid)?;
-        Ok(Self { kid, name, algorithm, key })
+        Ok(Self { kid, name, algorithm, keys })
     }
 }
 
