@@ -1,10 +1,13 @@
+use std::sync::Arc;
+
 use contracts::{TenantId, UserId};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use crate::jws::{Parts, numeric_date_ms};
+use crate::jwks::JwkSet;
+use crate::jws::{Header, Parts, numeric_date_ms};
 use crate::keys::{KeyError, check_kid, check_secret};
 use crate::token_error::TokenError;
 
@@ -60,7 +63,7 @@ pub struct TokenRules {
     pub issuer: String,
     /// Must be (among) `aud`.
     pub audience: String,
-    /// 1 to 16 keys with different names.
+    /// At most 16 keys with different names. None where all of them are published: see [`TokenVerifier::verify_with`].
     pub keys: Vec<TokenKey>,
     /// How far clocks may differ, seconds, at most 30.
     pub leeway_s: u64,
@@ -75,8 +78,8 @@ pub enum RulesError {
     /// No audience.
     #[error("audience: is empty; name this service as tokens do in 'aud'")]
     NoAudience,
-    /// No keys, or too many.
-    #[error("keys: there are {0}; give 1 to 16")]
+    /// Too many keys.
+    #[error("keys: there are {0}; give at most 16")]
     KeyCount(usize),
     /// Two keys of one name.
     #[error("keys: {0:?} is there twice; give every key its own kid")]
@@ -184,7 +187,7 @@ impl TokenVerifier {
         if audience.is_empty() {
             return Err(RulesError::NoAudience);
         }
-        if !(1..=MAX_KEYS).contains(&keys.len()) {
+        if keys.len() > MAX_KEYS {
             return Err(RulesError::KeyCount(keys.len()));
         }
         if leeway_s > 30 {
@@ -206,6 +209,15 @@ impl TokenVerifier {
     /// # Errors
     /// What is wrong with it: form first, then signature, then claims.
     pub fn verify(&self, token: &str, now_ms: u64) -> Result<Principal, TokenError> {
+        self.verify_with(token, &[], now_ms)
+    }
+
+    /// The same, where a token may be signed with a published key, too. The keys of the rules go first: whoever writes a
+    /// set can't take one of their names over.
+    ///
+    /// # Errors
+    /// As [`TokenVerifier::verify`].
+    pub fn verify_with(&self, token: &str, published: &[Arc<JwkSet>], now_ms: u64) -> Result<Principal, TokenError> {
         if token.len() > MAX_TOKEN_LEN {
             return Err(TokenError::TooLong);
         }
@@ -216,20 +228,18 @@ impl TokenVerifier {
         if !header.typ.as_ref().is_none_or(fits) {
             return Err(TokenError::WrongType);
         }
-        let key = self.key(header.kid.as_deref())?;
-        if header.alg != key.name {
-            return Err(TokenError::AlgorithmMismatch);
-        }
-        if !key.keys.iter().any(|one| parts.is_signed_by(one, key.algorithm)) {
-            return Err(TokenError::BadSignature);
+        match self.key(header.kid.as_deref(), published)? {
+            Some(key) => key.check(&parts, &header.alg)?,
+            None => check_published(&parts, &header, published)?,
         }
         self.check(parts.claims().ok_or(TokenError::Malformed)?, now_ms)
     }
 
-    fn key(&self, kid: Option<&str>) -> Result<&Key, TokenError> {
+    /// The configured key of this name; `None` when it can only be a published one.
+    fn key(&self, kid: Option<&str>, published: &[Arc<JwkSet>]) -> Result<Option<&Key>, TokenError> {
         match (kid, self.keys.as_slice()) {
-            (Some(kid), keys) => keys.iter().find(|key| key.kid == kid).ok_or(TokenError::UnknownKey),
-            (None, [only]) => Ok(only),
+            (Some(kid), keys) => Ok(keys.iter().find(|key| key.kid == kid)),
+            (None, [only]) if published.is_empty() => Ok(Some(only)),
             (None, _) => Err(TokenError::MissingKeyId),
         }
     }
@@ -275,6 +285,31 @@ impl TokenVerifier {
             _ => Err(TokenError::InvalidClaim("aud")),
         }
     }
+}
+
+impl Key {
+    fn check(&self, parts: &Parts<'_>, alg: &str) -> Result<(), TokenError> {
+        if alg != self.name {
+            return Err(TokenError::AlgorithmMismatch);
+        }
+        let is_signed = self.keys.iter().any(|one| parts.is_signed_by(one, self.algorithm));
+        if is_signed { Ok(()) } else { Err(TokenError::BadSignature) }
+    }
+}
+
+/// Whether one of the published keys of the header's name made the signature, with an algorithm that is the key's own.
+fn check_published(parts: &Parts<'_>, header: &Header, published: &[Arc<JwkSet>]) -> Result<(), TokenError> {
+    let kid = header.kid.as_deref().unwrap_or_default();
+    let mut verdict = Err(TokenError::UnknownKey);
+    for key in published.iter().flat_map(|set| set.named(kid)) {
+        match key.algorithm(&header.alg) {
+            Some(algorithm) if parts.is_signed_by(&key.key, algorithm) => return Ok(()),
+            Some(_) => verdict = Err(TokenError::BadSignature),
+            None if verdict == Err(TokenError::UnknownKey) => verdict = Err(TokenError::AlgorithmMismatch),
+            None => {}
+        }
+    }
+    verdict
 }
 
 impl TryFrom<TokenKey> for Key {

@@ -57,7 +57,7 @@ pub const DEFAULTS: &str = include_str!("../config.toml");
 /// # Errors
 /// When no key for access tokens is configured, or bus or store can't be reached.
 pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router> {
-    let tokens = Tokens::start(&platform, &config.tokens)?;
+    let tokens = Tokens::start(&platform, &config.tokens).await?;
     let rules = ProofRules { max_revocations: config.max_revocations, ..service::proof_rules() };
     let proofs = ProofBook::start(&platform, rules).await?;
     let connections = Arc::new(Semaphore::new(config.max_connections));

@@ -58,7 +58,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// # Errors
 /// When no key for access tokens is configured, or bus or store can't be reached.
 pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Public> {
-    let tokens = Tokens::start(&platform, &config.tokens)?;
+    let tokens = Tokens::start(&platform, &config.tokens).await?;
     let rules = ProofRules { max_revocations: config.max_revocations, ..service::proof_rules() };
     let proofs = ProofBook::start(&platform, rules).await?;
     let tunnels = Tunnels::new(platform.outbox.clone());

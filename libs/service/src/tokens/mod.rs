@@ -1,5 +1,6 @@
 //! Who calls: access tokens, verified with keys that may change while the service runs.
 
+mod provider;
 mod refusal;
 mod settings;
 
@@ -9,12 +10,14 @@ pub use settings::TokenSettings;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use auth::{Principal, TokenKey, TokenRules, TokenVerifier};
+use auth::{JwkSet, Principal, TokenError, TokenKey, TokenRules, TokenVerifier};
 use clock::Clock;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
+use self::provider::Provider;
 use crate::Platform;
+use crate::config::Mode;
 
 /// How far the clocks of token issuers may differ from ours, seconds.
 const LEEWAY_S: u64 = 30;
@@ -25,17 +28,31 @@ pub struct Tokens {
     settings: TokenSettings,
     /// Made anew when the secret's file changes.
     verifier: ArcSwap<TokenVerifier>,
+    providers: Vec<Arc<Provider>>,
 }
 
 impl Tokens {
-    /// Reads the keys, and again whenever the secret's file changes, until the process stops.
+    /// Reads and fetches the keys, and again while the process runs. An identity provider that does not answer keeps
+    /// nobody from starting: it is asked again.
     ///
     /// # Errors
     /// When no key is configured, or one that can't be used.
-    pub fn start(platform: &Platform, settings: &TokenSettings) -> anyhow::Result<Arc<Self>> {
-        anyhow::ensure!(settings.has_key(), "token_secret, token_public_key: set one, or nobody can authenticate");
+    pub async fn start(platform: &Platform, settings: &TokenSettings) -> anyhow::Result<Arc<Self>> {
+        let none = "token_secret, token_public_key: set one, or token_jwks_url, or nobody can authenticate";
+        anyhow::ensure!(settings.has_key(), none);
+        let providers = settings.jwks_urls().map(|url| {
+            let is_safe = platform.mode == Mode::Development || url.starts_with("https://");
+            anyhow::ensure!(is_safe, "token_jwks_url: {url} is not https; whoever is on the way could sign tokens");
+            Provider::try_new(url, settings, platform)
+        });
+        let providers = providers.collect::<anyhow::Result<Vec<_>>>()?;
         let verifier = ArcSwap::from_pointee(verifier(settings)?);
-        let tokens = Arc::new(Self { clock: platform.clock.clone(), settings: settings.clone(), verifier });
+        let tokens = Self { clock: platform.clock.clone(), settings: settings.clone(), verifier, providers };
+        tokens.refresh().await;
+        for provider in &tokens.providers {
+            platform.lifecycle.spawn("tokens.jwks", Arc::clone(provider).keep_fresh());
+        }
+        let tokens = Arc::new(tokens);
         let rotated = Arc::clone(&tokens);
         platform.rotate(vec![("token_secret", settings.token_secret.clone())], move || rotated.renew());
         Ok(tokens)
@@ -49,12 +66,33 @@ impl Tokens {
         self.verify(bearer(headers).ok_or(Unauthenticated::Missing)?).await
     }
 
-    /// Who a token speaks for.
+    /// Who a token speaks for. A key that nobody here knows is asked for once.
     ///
     /// # Errors
     /// Why nobody.
     pub async fn verify(&self, token: &str) -> Result<Principal, Unauthenticated> {
-        Ok(self.verifier.load().verify(token, self.clock.now_ms())?)
+        let verdict = self.verify_now(token);
+        if self.providers.is_empty() || verdict != Err(TokenError::UnknownKey) {
+            return Ok(verdict?);
+        }
+        self.refresh().await;
+        let verdict = self.verify_now(token);
+        let is_failing = self.providers.iter().any(|provider| provider.is_failing());
+        if verdict == Err(TokenError::UnknownKey) && is_failing {
+            // It may well be good: nobody who has just signed in should be told to sign in again.
+            let retry_after_s = self.settings.token_jwks_min_interval_ms.div_ceil(1_000);
+            return Err(Unauthenticated::KeysUnavailable { retry_after_s });
+        }
+        Ok(verdict?)
+    }
+
+    fn verify_now(&self, token: &str) -> Result<Principal, TokenError> {
+        let published: Vec<Arc<JwkSet>> = self.providers.iter().filter_map(|provider| provider.set()).collect();
+        self.verifier.load().verify_with(token, &published, self.clock.now_ms())
+    }
+
+    async fn refresh(&self) {
+        futures::future::join_all(self.providers.iter().map(|provider| provider.refresh())).await;
     }
 
     /// Uses the secrets as they are now. Ones that can't be used are logged, and the last good ones stay.

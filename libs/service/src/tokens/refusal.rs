@@ -16,6 +16,12 @@ pub enum Unauthenticated {
     /// Its token is not good.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// Its key is not known here, and whoever publishes keys can't be asked.
+    #[error("the keys of access tokens can't be fetched at the moment")]
+    KeysUnavailable {
+        /// When that is tried again, seconds.
+        retry_after_s: u64,
+    },
 }
 
 impl Unauthenticated {
@@ -24,6 +30,7 @@ impl Unauthenticated {
         match self {
             Self::Missing => "token_missing",
             Self::Token(error) => error.code(),
+            Self::KeysUnavailable { .. } => "token_keys_unavailable",
         }
     }
 }
@@ -32,6 +39,9 @@ impl From<Unauthenticated> for ProblemResponse {
     fn from(refusal: Unauthenticated) -> Self {
         match refusal {
             Unauthenticated::Missing => challenge(Self::new(Code::AuthenticationMissing), None),
+            Unauthenticated::KeysUnavailable { retry_after_s } => {
+                Self::new(Code::Unavailable).detail(refusal.to_string()).retry_after_s(retry_after_s)
+            }
             Unauthenticated::Token(error) => {
                 let is_over = error == TokenError::Expired;
                 let code = if is_over { Code::AuthenticationExpired } else { Code::AuthenticationInvalid };

@@ -1,5 +1,6 @@
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use crate::config::{Checks, ConfigProblem, Secret, Validate};
 
@@ -8,6 +9,9 @@ const MIN_SECRET_BYTES: usize = 32;
 
 /// Most secrets that are good at once: the one in use and those being rolled in or out. Each costs an HMAC per token.
 const MAX_SECRETS: usize = 4;
+
+/// Most addresses of key sets: each is asked when a token names an unknown key.
+const MAX_URLS: usize = 4;
 
 /// Which access tokens a service takes. Put it into the service's configuration with `#[serde(flatten)]`: the keys stay
 /// flat (`token_secret`, …), and the service's `config.toml` explains each and holds the defaults.
@@ -20,12 +24,23 @@ pub struct TokenSettings {
     pub token_public_kid: String,
     pub token_issuer: String,
     pub token_audience: String,
+    pub token_jwks_url: String,
+    pub token_jwks_max_age_ms: u64,
+    pub token_jwks_stale_ms: u64,
+    pub token_jwks_min_interval_ms: u64,
+    pub token_jwks_timeout_ms: u64,
+    pub token_jwks_max_bytes: usize,
 }
 
 impl TokenSettings {
     /// Whether anything is set that tokens could be verified with.
     pub fn has_key(&self) -> bool {
-        self.token_secret.is_set() || !self.token_public_key.is_empty()
+        self.token_secret.is_set() || !self.token_public_key.is_empty() || self.jwks_urls().next().is_some()
+    }
+
+    /// Where keys are published.
+    pub(super) fn jwks_urls(&self) -> impl Iterator<Item = &str> {
+        self.token_jwks_url.split([',', ' ', '\n']).map(str::trim).filter(|url| !url.is_empty())
     }
 
     /// The secrets that tokens may be signed with now, the newest first; none where none is set.
@@ -56,6 +71,21 @@ impl Validate for TokenSettings {
         checks.require(long_enough, "token_secret", rule, "make one with `openssl rand -base64 32`");
         let distinct = self.token_secret_kid != self.token_public_kid;
         checks.require(distinct, "token_public_kid", "equals token_secret_kid", "give each key its own name");
+        let urls = self.jwks_urls().count();
+        let rule = format!("names {urls} addresses; at most {MAX_URLS}");
+        checks.require(urls <= MAX_URLS, "token_jwks_url", &rule, "name those that issue tokens");
+        for url in self.jwks_urls() {
+            let good = Url::parse(url).is_ok_and(|url| {
+                ["http", "https"].contains(&url.scheme()) && url.has_host() && url.password().is_none()
+            });
+            let fix = "write it like https://login.example.com/.well-known/jwks.json";
+            checks.require(good, "token_jwks_url", &format!("{url:?} is no address of a key set"), fix);
+        }
+        checks.range("token_jwks_max_age_ms", self.token_jwks_max_age_ms, 1_000..=86_400_000);
+        checks.range("token_jwks_stale_ms", self.token_jwks_stale_ms, 0..=604_800_000);
+        checks.range("token_jwks_min_interval_ms", self.token_jwks_min_interval_ms, 1_000..=3_600_000);
+        checks.range("token_jwks_timeout_ms", self.token_jwks_timeout_ms, 100..=30_000);
+        checks.range("token_jwks_max_bytes", self.token_jwks_max_bytes, 1_024..=4_194_304);
         checks.finish()
     }
 }
@@ -72,6 +102,12 @@ mod tests {
             token_public_kid: "ed-1".into(),
             token_issuer: "synapse".into(),
             token_audience: "synapse-gateway".into(),
+            token_jwks_url: String::new(),
+            token_jwks_max_age_ms: 3_600_000,
+            token_jwks_stale_ms: 86_400_000,
+            token_jwks_min_interval_ms: 30_000,
+            token_jwks_timeout_ms: 3_000,
+            token_jwks_max_bytes: 262_144,
         }
     }
 
@@ -86,6 +122,13 @@ mod tests {
         assert_eq!(secrets.iter().map(ExposeSecret::expose_secret).collect::<Vec<_>>(), [one, two]);
         assert_eq!(with(&format!("{one}\nshort")).problems().len(), 1);
         assert_eq!(with(&[one; 5].join("\n")).problems().len(), 1);
+        let published = |text: &str| TokenSettings { token_jwks_url: text.into(), ..with("") };
+        assert!(published("https://a.example/jwks, https://b.example/jwks").problems().is_empty());
+        assert!(published("https://a.example/jwks").has_key());
+        for bad in ["a.example/jwks", "file:///etc/passwd", "https://u:p@a.example/jwks"] {
+            assert_eq!(published(bad).problems().len(), 1, "{bad}");
+        }
+        assert_eq!(published(&["https://a.example/"; 5].join(",")).problems().len(), 1);
         assert_eq!(TokenSettings { token_public_kid: "hs-1".into(), ..with(one) }.problems().len(), 1);
     }
 }
