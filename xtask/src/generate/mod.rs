@@ -70,7 +70,10 @@ pub(crate) fn topology(root: &Path) -> Result<Vec<Generated>> {
 
 /// The page of all problem codes.
 pub(crate) fn errors_page(root: &Path) -> Result<Vec<Generated>> {
-    Ok(vec![file("docs/errors.md", synapsed(root, "errors-page")?)])
+    Ok(vec![
+        file("docs/errors.md", synapsed(root, "errors-page")?),
+        file("docs/access.md", synapsed(root, "access-page")?),
+    ])
 }
 
 // What the program that links every service prints about itself.

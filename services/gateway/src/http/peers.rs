@@ -6,7 +6,8 @@ use contracts::requests::presence::{ListV1, LookupV1, PeerPage, PeerView};
 use serde::Deserialize;
 use service::http::{Code, ProblemResponse};
 
-use super::extract::{Caller, id};
+use super::extract::id;
+use super::guard::Caller;
 use crate::Gateway;
 use crate::refusals::IntoProblem;
 
@@ -32,7 +33,7 @@ pub(super) async fn list(
         ProblemResponse::new(Code::Validation).violation("query", rule)
     })?;
     let ask = ListV1 { limit: page.limit.unwrap_or(DEFAULT_LIMIT), after: page.after };
-    let page = gateway.ask(&caller.principal.tenant, &caller.trail, &ask).await;
+    let page = gateway.ask(&caller.identity.principal.tenant, &caller.trail, &ask).await;
     Ok(Json(page.map_err(IntoProblem::into_problem)?))
 }
 
@@ -43,6 +44,6 @@ pub(super) async fn get(
     Path(path_id): Path<String>,
 ) -> Result<Json<PeerView>, ProblemResponse> {
     let ask = LookupV1 { peer_id: id(&path_id)? };
-    let peer = gateway.ask(&caller.principal.tenant, &caller.trail, &ask).await;
+    let peer = gateway.ask(&caller.identity.principal.tenant, &caller.trail, &ask).await;
     Ok(Json(peer.map_err(IntoProblem::into_problem)?))
 }

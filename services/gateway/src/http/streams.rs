@@ -15,7 +15,8 @@ use serde_json::value::RawValue;
 use service::http::{Code, ProblemResponse};
 use tokio::sync::mpsc;
 
-use super::extract::{bearer, json};
+use super::extract::json;
+use super::guard::token;
 use crate::socket::{self, Arrival, Credential, Stream, Transport};
 use crate::streams::{POSTED_BUFFER, Posted};
 use crate::{Gateway, nodes, tickets};
@@ -30,7 +31,7 @@ pub(super) async fn open(State(gateway): State<Arc<Gateway>>, request: Request) 
     let headers = request.headers();
     socket::check(&gateway, request.uri(), headers)?;
     let permit = socket::room(&gateway)?;
-    let credential = bearer(headers).map(|token| Credential::Token(token.to_owned()));
+    let credential = token(&gateway.config, headers).map(|(token, via)| Credential::Token(token.to_owned(), via));
     let resume = headers.get("last-event-id").and_then(|id| last_event(id.to_str().ok()?));
     let (events, told) = mpsc::channel::<Bytes>(EVENTS_BUFFER);
     let key = tickets::secret_of(&gateway.platform.node_id, &gateway.platform.entropy);
