@@ -22,7 +22,9 @@ pub(super) fn run(root: &Path, ran: &mut Ran) -> Result<Tally> {
     if let Err(error) = generate::reads_files(root) {
         println!("note    {error}; until then every field binds its provider");
     }
+    contract::forget(root)?;
     tally.add(services(root, &["contract::"], ran)?);
+    tally.record("every event is told by its owner's real code", contract::all_told(root));
     for release in contract::releases(root)? {
         let what = format!("today's messages are read by the types of {}", release.version);
         tally.record(&what, cross_version::run(root, &release));
