@@ -9,6 +9,7 @@ pub mod conformance;
 pub mod contract;
 pub mod dead_letters;
 pub mod demo;
+mod junit;
 pub mod tunnel;
 pub mod webhooks;
 
