@@ -122,3 +122,24 @@ async fn who_may_only_read_and_who_belongs_elsewhere_gets_nothing() {
     stranger.stop().await;
     tokio::time::timeout(Duration::from_secs(20), world.stop()).await.unwrap();
 }
+
+#[tokio::test]
+async fn who_is_unknown_is_told_how_to_authenticate() {
+    let world = world().await;
+    for (method, path) in [("GET", "/v1/tunnels/connect"), ("PUT", "/v1/tunnels/sessions/x/proof")] {
+        for (token, code, error) in [
+            (None, "authentication_missing", ""),
+            (Some("a.b.c"), "authentication_invalid", ", error=\"invalid_token\", error_description=\"the token"),
+        ] {
+            let url = format!("http://{}{path}", world.edge);
+            let request = world.http.request(method.parse().unwrap(), url).json(&serde_json::json!({"proof": "p"}));
+            let request = token.iter().fold(request, |request, token| request.bearer_auth(token));
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.status(), 401);
+            let challenge = answer.headers()["www-authenticate"].to_str().unwrap();
+            assert!(challenge.starts_with(&format!("Bearer realm=\"synapse\"{error}")), "{challenge}");
+            assert_eq!(answer.headers()["x-error-code"], code);
+        }
+    }
+    world.stop().await;
+}
