@@ -8,4 +8,7 @@ mod harness;
 mod names;
 mod origin;
 mod passing;
+mod quotas;
+mod subscriptions;
 mod switching;
+mod usage;
