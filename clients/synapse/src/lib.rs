@@ -10,6 +10,8 @@ pub mod contract;
 pub mod dead_letters;
 pub mod demo;
 mod junit;
+pub mod keys;
+mod table;
 pub mod tunnel;
 pub mod webhooks;
 

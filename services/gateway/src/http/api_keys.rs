@@ -10,7 +10,7 @@ use http::header::{CACHE_CONTROL, HeaderValue, LOCATION};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use service::http::{Code, ProblemResponse};
-use store::{Cursor, StoreError};
+use store::{Cursor, StoreError, StoreErrorKind};
 
 use super::extract::json;
 use super::guard::Caller;
@@ -97,10 +97,12 @@ pub(super) async fn list(
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(bad("limit", format!("{limit} is not from 1 to {MAX_LIMIT}")));
     }
-    let unknown = |_| bad("after", "is not the next of a page; leave it out to begin anew".to_owned());
-    let after = page.after.as_deref().map(Cursor::parse).transpose().map_err(unknown)?;
+    let unknown = || bad("after", "is not the next of a page of these; leave it out to begin anew".to_owned());
+    let after = page.after.as_deref().map(Cursor::parse).transpose().map_err(|_| unknown())?;
     let page = gateway.keys.list(&caller.identity.principal.tenant, limit, after).await;
-    Ok(Json(page.map_err(stored)?))
+    // A cursor of another listing fits none of ours.
+    let page = page.map_err(|error| if error.kind() == StoreErrorKind::Invalid { unknown() } else { stored(error) });
+    Ok(Json(page?))
 }
 
 /// `GET /v1/api-keys/{id}`.

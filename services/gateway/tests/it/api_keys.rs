@@ -142,6 +142,13 @@ async fn pages_list_every_key_once() {
                 None => break,
             }
         }
+        // A page's token is of use in its own tenant alone.
+        let page = parsed(&admin(world, "GET /v1/api-keys?limit=2", "").await);
+        let stranger = bearer(&world.token_of("umbrella", "root", Role::Admin, 3_600_000));
+        for after in [page["next"].as_str().unwrap(), "nonsense"] {
+            let answer = world.http_as(&format!("GET /v1/api-keys?after={after}"), &stranger, "").await;
+            assert_eq!(answer.is_refused(400, "validation_failed").violations[0].field, "after");
+        }
         let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
         assert_eq!((ids.len(), distinct.len()), (5, 5));
     })

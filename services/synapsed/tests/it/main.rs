@@ -10,6 +10,7 @@ mod defects;
 mod demo;
 mod faults;
 mod guide;
+mod keys;
 mod metering;
 mod rotation;
 mod running;
