@@ -33,9 +33,6 @@ pub(super) fn run(root: &Path) -> Result<Tally> {
     tally.record("the generated files are up to date", bless::run(root, true));
     tally.add(super::defects::run(root)?);
     tally.record("docs/asyncapi.json passes @asyncapi/parser", asyncapi(root));
-    for path in bless::paths(root)?.iter().filter(|path| path.extension().is_some_and(|found| found == "ts")) {
-        tally.record(&format!("{} passes tsc --strict", path.display()), typescript(root, path));
-    }
     Ok(tally)
 }
 
@@ -44,11 +41,4 @@ fn asyncapi(root: &Path) -> Result<()> {
     let mut node = Command::new("node");
     node.arg(root.join("xtask/tools/npm/asyncapi.cjs")).arg(tools::home(root, "npm")).arg(root.join(ASYNCAPI));
     output(&mut node).map(|_| ())
-}
-
-fn typescript(root: &Path, path: &Path) -> Result<()> {
-    let compiler = tools::home(root, "npm").join("node_modules/typescript/lib/tsc.js");
-    let mut node = Command::new("node");
-    node.arg(compiler).args(["--noEmit", "--strict", "--target", "es2022", "--module", "esnext"]).arg(root.join(path));
-    output(&mut node).map(|_| ()).context("the generated types don't compile")
 }
