@@ -2,6 +2,7 @@
 //!
 //! Each fetches the tools it needs first, so a clean clone needs no set-up. A suite that ran nothing has failed.
 
+mod browser;
 mod cargo_test;
 mod contract;
 mod defects;
@@ -58,6 +59,13 @@ const SUITES: &[Suite] = &[
         part_of: None,
         needs: stripe_sdks::NEEDS,
         run: stripe_sdks::run,
+    },
+    Suite {
+        name: "browser",
+        about: "the browser SDK in Node and Chromium against a gateway, its example page, other WebRTC stacks",
+        part_of: None,
+        needs: browser::NEEDS,
+        run: browser::run,
     },
     Suite {
         name: "fleet",

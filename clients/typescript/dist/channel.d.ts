@@ -54,6 +54,8 @@ export declare class PeerChannel extends Emitter<ChannelEvents> {
     sendAll(bytes: Uint8Array<ArrayBuffer>): Promise<void>;
     /** The way data takes now; `undefined` while there is none. */
     path(): Promise<Path | undefined>;
+    /** Looks for a path anew, say because the network changed. Data goes on meanwhile. Done by itself when one is lost. */
+    restart(): void;
     /** Ends it; the other side is told. */
     close(reason?: string): void;
     /** Which session carries it. @internal */

@@ -66,6 +66,10 @@ export class PeerChannel extends Emitter {
         const stats = await this.#negotiation?.connection.getStats();
         return stats === undefined ? undefined : pathOf(stats);
     }
+    /** Looks for a path anew, say because the network changed. Data goes on meanwhile. Done by itself when one is lost. */
+    restart() {
+        this.#negotiation?.connection.restartIce();
+    }
     /** Ends it; the other side is told. */
     close(reason = "closed") {
         if (this.#end === undefined) {
@@ -174,13 +178,13 @@ export class PeerChannel extends Emitter {
         }
         else if ((state === "disconnected" || state === "failed") && this.#state === "open") {
             this.#enter("interrupted");
-            this.#restart = setTimeout(() => this.#negotiation?.connection.restartIce(), this.#times.restartAfterMs);
+            this.#restart = setTimeout(() => this.restart(), this.#times.restartAfterMs);
             this.#tooLate = setTimeout(() => {
                 this.#over("path_lost", `the path to ${this.peerId} was lost`);
             }, this.#times.lostAfterMs);
         }
         else if (state === "failed" && this.#state === "interrupted") {
-            this.#negotiation?.connection.restartIce();
+            this.restart();
         }
     }
     #tellPath() {

@@ -16,7 +16,7 @@ export type Pushed = Extract<ServerFrame, {
 export interface End {
     /** The close code, 1006 for an end without one. */
     code: number;
-    /** Its word. */
+    /** Its word, or more for people where more is known. */
     reason: string;
     /** The server's hint, milliseconds. */
     reconnectAfterMs?: number;

@@ -13,6 +13,7 @@ export class Link {
     #pending = new Map();
     #nextId = 1;
     #farewell;
+    #refusal;
     #beat;
     #tooLate;
     #end;
@@ -105,7 +106,7 @@ export class Link {
             resolve: opened,
             reject: (error) => {
                 if (error instanceof Refused) {
-                    this.#farewell ??= { code: ABNORMAL, reason: error.message };
+                    this.#refusal = error.message;
                 }
             },
         });
@@ -147,7 +148,8 @@ export class Link {
         this.#socket.onmessage = null;
         this.#socket.onclose = null;
         this.#socket.close();
-        this.#end(this.#farewell ?? end);
+        const told = this.#farewell ?? end;
+        this.#end({ ...told, reason: this.#refusal ?? told.reason });
         const waiting = [...this.#pending.values()];
         this.#pending.clear();
         for (const { reject } of waiting) {

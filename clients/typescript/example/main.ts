@@ -31,7 +31,9 @@ function draw(own: string): void {
   const listed = [...others.map(({ peer_id, status }) => ({ id: peer_id, status })), ...gone.map((id) => ({ id, status: "gone" }))];
   listed.sort((one, other) => one.id.localeCompare(other.id));
   view.people(own, listed, talks, chosen);
-  view.conversation(chosen, chosen === undefined ? undefined : talks.get(chosen));
+  if (chosen !== undefined) {
+    view.conversation(chosen, talks.get(chosen), people.has(chosen));
+  }
 }
 
 function enter(peerId: string): void {

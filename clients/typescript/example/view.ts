@@ -49,7 +49,7 @@ function make<Tag extends keyof HTMLElementTagNameMap>(tag: Tag, kind: string, t
 function face(id: string): HTMLElement {
   const made = make("span", "face", id.slice(0, 1).toUpperCase());
   const hue = [...id].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) % 360, 7);
-  made.style.backgroundColor = `hsl(${hue} 55% 45%)`;
+  made.style.backgroundColor = `hsl(${hue} 55% 38%)`;
   made.ariaHidden = "true";
   return made;
 }
@@ -149,11 +149,10 @@ export class View {
     this.#people.replaceChildren(item({ id: own, status: "online" }, `${tagOf(own)} · you`), ...listed);
   }
 
-  conversation(id: string | undefined, talk: Talk | undefined): void {
-    const isThere = id !== undefined && talk !== undefined;
-    find("nobody").hidden = isThere;
-    find("conversation").hidden = !isThere;
-    if (!isThere) {
+  conversation(id: string, talk: Talk | undefined, isHere: boolean): void {
+    find("nobody").hidden = talk !== undefined;
+    find("conversation").hidden = talk === undefined;
+    if (talk === undefined) {
       return;
     }
     find("with").textContent = nameOf(id);
@@ -162,7 +161,7 @@ export class View {
     path.dataset["kind"] = talk.path?.kind ?? "";
     path.textContent = pathText(talk);
     const again = find<HTMLButtonElement>("again");
-    again.hidden = talk.state !== "closed";
+    again.hidden = talk.state !== "closed" || !isHere;
     again.onclick = () => this.#choose(id);
     for (const control of find("write").querySelectorAll<HTMLInputElement | HTMLButtonElement>("input, button")) {
       control.disabled = talk.state === "closed";

@@ -15,7 +15,7 @@ export type Pushed = Extract<ServerFrame, { offset: number }>;
 export interface End {
   /** The close code, 1006 for an end without one. */
   code: number;
-  /** Its word. */
+  /** Its word, or more for people where more is known. */
   reason: string;
   /** The server's hint, milliseconds. */
   reconnectAfterMs?: number;
@@ -52,6 +52,7 @@ export class Link {
   readonly #pending = new Map<string, Waiting>();
   #nextId = 1;
   #farewell: End | undefined;
+  #refusal: string | undefined;
   #beat: ReturnType<typeof setInterval> | undefined;
   #tooLate: ReturnType<typeof setTimeout>;
   #end!: (end: End) => void;
@@ -149,7 +150,7 @@ export class Link {
       resolve: opened,
       reject: (error) => {
         if (error instanceof Refused) {
-          this.#farewell ??= { code: ABNORMAL, reason: error.message };
+          this.#refusal = error.message;
         }
       },
     });
@@ -196,7 +197,8 @@ export class Link {
     this.#socket.onmessage = null;
     this.#socket.onclose = null;
     this.#socket.close();
-    this.#end(this.#farewell ?? end);
+    const told = this.#farewell ?? end;
+    this.#end({ ...told, reason: this.#refusal ?? told.reason });
     const waiting = [...this.#pending.values()];
     this.#pending.clear();
     for (const { reject } of waiting) {

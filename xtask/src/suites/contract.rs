@@ -6,7 +6,7 @@ mod cross_version;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use super::{Tally, cargo_test};
 use crate::process::output;

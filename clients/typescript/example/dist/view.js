@@ -21,7 +21,7 @@ function make(tag, kind, text) {
 function face(id) {
     const made = make("span", "face", id.slice(0, 1).toUpperCase());
     const hue = [...id].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) % 360, 7);
-    made.style.backgroundColor = `hsl(${hue} 55% 45%)`;
+    made.style.backgroundColor = `hsl(${hue} 55% 38%)`;
     made.ariaHidden = "true";
     return made;
 }
@@ -111,11 +111,10 @@ export class View {
         const listed = others.map((person) => item(person, `${tagOf(person.id)} · ${person.status}`));
         this.#people.replaceChildren(item({ id: own, status: "online" }, `${tagOf(own)} · you`), ...listed);
     }
-    conversation(id, talk) {
-        const isThere = id !== undefined && talk !== undefined;
-        find("nobody").hidden = isThere;
-        find("conversation").hidden = !isThere;
-        if (!isThere) {
+    conversation(id, talk, isHere) {
+        find("nobody").hidden = talk !== undefined;
+        find("conversation").hidden = talk === undefined;
+        if (talk === undefined) {
             return;
         }
         find("with").textContent = nameOf(id);
@@ -124,7 +123,7 @@ export class View {
         path.dataset["kind"] = talk.path?.kind ?? "";
         path.textContent = pathText(talk);
         const again = find("again");
-        again.hidden = talk.state !== "closed";
+        again.hidden = talk.state !== "closed" || !isHere;
         again.onclick = () => this.#choose(id);
         for (const control of find("write").querySelectorAll("input, button")) {
             control.disabled = talk.state === "closed";
