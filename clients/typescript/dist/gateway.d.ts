@@ -4,8 +4,8 @@ import { Emitter } from "./emitter.js";
 import { type FetchPapers } from "./papers.js";
 /** Where the gateway is, and who connects. */
 export interface GatewayOptions {
-    /** The gateway's WebSocket: `wss://…/v1/ws`. */
-    url: string;
+    /** The gateway's WebSocket: `wss://…/v1/ws`. Of several, the next one is tried when one is lost. */
+    url: string | readonly string[];
     /** Who this is: 1 to 100 characters of `A-Z a-z 0-9 _ -`. */
     peerId: string;
     /** Asks your backend for papers. */
@@ -69,6 +69,8 @@ export declare class Gateway extends Emitter<GatewayEvents> {
     constructor(options: GatewayOptions);
     /** How the connection is now. */
     get state(): GatewayState;
+    /** The gateway that is connected, or tried next. */
+    get url(): string;
     /** Up to where pushed frames were taken in: give it to a later process as `resume`. */
     get position(): Resume | undefined;
     /**

@@ -27,6 +27,8 @@ export class Gateway extends Emitter {
     #wake;
     #opening;
     #isStopped = false;
+    /** Which of the gateways is tried now. */
+    #turn = 0;
     constructor(options) {
         super();
         this.#options = options;
@@ -37,6 +39,11 @@ export class Gateway extends Emitter {
     /** How the connection is now. */
     get state() {
         return this.#state;
+    }
+    /** The gateway that is connected, or tried next. */
+    get url() {
+        const { url } = this.#options;
+        return typeof url === "string" ? url : (url[this.#turn % url.length] ?? "");
     }
     /** Up to where pushed frames were taken in: give it to a later process as `resume`. */
     get position() {
@@ -178,7 +185,7 @@ export class Gateway extends Emitter {
         const resume = this.#position;
         const good = papers;
         const link = new Link({
-            url: this.#options.url,
+            url: this.url,
             openWithinMs: this.#options.openWithinMs ?? 15_000,
             auth: {
                 type: "auth",
@@ -191,6 +198,7 @@ export class Gateway extends Emitter {
             onPushed: (frame) => this.#pushed(link, frame),
         });
         const end = await link.ended;
+        this.#turn += 1;
         this.#link = undefined;
         clearTimeout(this.#refreshTimer);
         return end;

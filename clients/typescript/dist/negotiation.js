@@ -66,7 +66,8 @@ export class Negotiation {
                 break;
             case "candidate":
                 if (signal.generation >= this.#generation) {
-                    await this.#add({ candidate: signal.candidate, sdpMid: signal.sdp_mid ?? "0" });
+                    const section = signal.sdp_mid == null ? { sdpMLineIndex: 0 } : { sdpMid: signal.sdp_mid };
+                    await this.#add({ candidate: signal.candidate, ...section });
                 }
                 break;
             case "restart":

@@ -37,7 +37,9 @@ function draw(own: string): void {
 }
 
 function enter(peerId: string): void {
-  const url = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/v1/ws`;
+  // `?gateway=127.0.0.1:8081` goes there first, and here when that one is lost.
+  const hosts = [...new URLSearchParams(location.search).getAll("gateway"), location.host];
+  const url = hosts.map((host) => `${location.protocol === "https:" ? "wss" : "ws"}://${host}/v1/ws`);
   const gateway = new Gateway({ url, peerId, papers: () => papers(peerId) });
   const peers = new Peers(gateway);
 
@@ -121,7 +123,7 @@ function enter(peerId: string): void {
   });
   gateway.on("gap", () => void list().catch(() => {}));
   gateway.on("state", (state: GatewayState) => {
-    view.connection(state);
+    view.connection(state, new URL(gateway.url).host);
     if (state.name === "open" && state.resumed === "first") {
       void list().catch(() => {});
     }

@@ -111,13 +111,14 @@ export class View {
   }
 
   /** How it stands with the gateway. */
-  connection(state: GatewayState): void {
+  connection(state: GatewayState, host: string): void {
     this.#connection.dataset["state"] = state.name;
     const seconds = state.name === "waiting" ? Math.max(1, Math.round(state.retryInMs / 1_000)) : 0;
+    this.#connection.title = host;
     this.#connection.textContent = {
       idle: "not connected",
       connecting: "connecting…",
-      open: "connected",
+      open: host === location.host ? "connected" : `connected to ${host}`,
       waiting: `trying again in ${seconds} s`,
       closed: "disconnected",
     }[state.name];

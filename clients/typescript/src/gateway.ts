@@ -18,8 +18,8 @@ import { type FetchPapers, type Papers, refreshAfterMs } from "./papers.js";
 
 /** Where the gateway is, and who connects. */
 export interface GatewayOptions {
-  /** The gateway's WebSocket: `wss://…/v1/ws`. */
-  url: string;
+  /** The gateway's WebSocket: `wss://…/v1/ws`. Of several, the next one is tried when one is lost. */
+  url: string | readonly string[];
   /** Who this is: 1 to 100 characters of `A-Z a-z 0-9 _ -`. */
   peerId: string;
   /** Asks your backend for papers. */
@@ -87,6 +87,8 @@ export class Gateway extends Emitter<GatewayEvents> {
   #wake: (() => void) | undefined;
   #opening: Promise<void> | undefined;
   #isStopped = false;
+  /** Which of the gateways is tried now. */
+  #turn = 0;
 
   constructor(options: GatewayOptions) {
     super();
@@ -99,6 +101,12 @@ export class Gateway extends Emitter<GatewayEvents> {
   /** How the connection is now. */
   get state(): GatewayState {
     return this.#state;
+  }
+
+  /** The gateway that is connected, or tried next. */
+  get url(): string {
+    const { url } = this.#options;
+    return typeof url === "string" ? url : (url[this.#turn % url.length] ?? "");
   }
 
   /** Up to where pushed frames were taken in: give it to a later process as `resume`. */
@@ -257,7 +265,7 @@ export class Gateway extends Emitter<GatewayEvents> {
     const resume = this.#position;
     const good = papers;
     const link: Link = new Link({
-      url: this.#options.url,
+      url: this.url,
       openWithinMs: this.#options.openWithinMs ?? 15_000,
       auth: {
         type: "auth",
@@ -270,6 +278,7 @@ export class Gateway extends Emitter<GatewayEvents> {
       onPushed: (frame) => this.#pushed(link, frame),
     });
     const end = await link.ended;
+    this.#turn += 1;
     this.#link = undefined;
     clearTimeout(this.#refreshTimer);
     return end;

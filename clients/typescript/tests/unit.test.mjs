@@ -296,6 +296,21 @@ paperTest("frames newer than this client do no harm", async () => {
   assert.deepEqual([gateway.state.name, gateway.position], ["open", { epoch: "e1", offset: 8 }]);
 });
 
+paperTest("of several gateways the next one is tried", async () => {
+  const { gateway, socket } = await opened({ url: ["ws://one", "ws://two"] });
+  assert.equal(socket.url, "ws://one");
+  socket.drop();
+  await turn();
+  mock.timers.tick(500);
+  await turn();
+  assert.deepEqual([last().url, gateway.url], ["ws://two", "ws://two"]);
+  last().drop();
+  await turn();
+  mock.timers.tick(1_000);
+  await turn();
+  assert.equal(last().url, "ws://one");
+});
+
 paperTest("closing is for good", async () => {
   const { gateway } = await opened();
   gateway.close();

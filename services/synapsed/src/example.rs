@@ -32,8 +32,10 @@ const USER: &str = "example";
 /// How long the emulator may take to say that the subscription is paid.
 const ACTIVE_WITHIN: Duration = Duration::from_secs(10);
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
-/// The page loads nothing from elsewhere and talks to nobody else.
-const POLICY: HeaderValue = HeaderValue::from_static("default-src 'self'; base-uri 'none'; frame-ancestors 'none'");
+/// The page loads nothing from elsewhere, and talks to gateways on this machine alone.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'self'; connect-src 'self' ws://127.0.0.1:* ws://localhost:*; base-uri 'none'; frame-ancestors 'none'",
+);
 
 /// A file of the page: where it is served, what it is, what it holds.
 type File = (&'static str, &'static str, &'static str);

@@ -32,7 +32,9 @@ function draw(own) {
     }
 }
 function enter(peerId) {
-    const url = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/v1/ws`;
+    // `?gateway=127.0.0.1:8081` goes there first, and here when that one is lost.
+    const hosts = [...new URLSearchParams(location.search).getAll("gateway"), location.host];
+    const url = hosts.map((host) => `${location.protocol === "https:" ? "wss" : "ws"}://${host}/v1/ws`);
     const gateway = new Gateway({ url, peerId, papers: () => papers(peerId) });
     const peers = new Peers(gateway);
     const say = (talk, line) => {
@@ -109,7 +111,7 @@ function enter(peerId) {
     });
     gateway.on("gap", () => void list().catch(() => { }));
     gateway.on("state", (state) => {
-        view.connection(state);
+        view.connection(state, new URL(gateway.url).host);
         if (state.name === "open" && state.resumed === "first") {
             void list().catch(() => { });
         }

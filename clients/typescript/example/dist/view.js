@@ -75,13 +75,14 @@ export class View {
         this.#text.focus();
     }
     /** How it stands with the gateway. */
-    connection(state) {
+    connection(state, host) {
         this.#connection.dataset["state"] = state.name;
         const seconds = state.name === "waiting" ? Math.max(1, Math.round(state.retryInMs / 1_000)) : 0;
+        this.#connection.title = host;
         this.#connection.textContent = {
             idle: "not connected",
             connecting: "connecting…",
-            open: "connected",
+            open: host === location.host ? "connected" : `connected to ${host}`,
             waiting: `trying again in ${seconds} s`,
             closed: "disconnected",
         }[state.name];
