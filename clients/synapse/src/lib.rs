@@ -2,6 +2,7 @@
 //! interfaces, as a customer would.
 
 mod admin;
+mod agent_id;
 mod api;
 pub mod billing;
 pub mod conformance;
