@@ -11,4 +11,5 @@ pub mod demo;
 pub mod tunnel;
 pub mod webhooks;
 
+pub use admin::Told;
 pub use api::{Api, ApiError};
