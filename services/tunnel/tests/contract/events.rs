@@ -14,9 +14,8 @@ use service::{Host, PROOF_AUDIENCE, PROOF_ISSUER};
 use tempfile::TempDir;
 use testkit::contract::{Events, Observer, On, Place};
 
-use crate::harness::{ACME, START_MS, edge_config, entitlement, platform_config, token_at};
+use crate::harness::{ACME, START_MS, admitted, edge_config, entitlement, platform_config, token_at};
 use crate::origin;
-use crate::subscriptions::online;
 
 testkit::on_every_bus!(every_event_keeps_its_promises);
 
@@ -59,7 +58,7 @@ async fn every_event_keeps_its_promises(on: On) {
         "laptop".parse().unwrap(),
         origin,
     );
-    let agent = online(Options { prover: Some(prover), name: Some("blue".into()), ..options }).await;
+    let agent = admitted(&Options { prover: Some(prover), name: Some("blue".into()), ..options }).await;
 
     let mut events = Events::of(tunnel::NAME, &place, &observer);
     let used = async || {

@@ -11,7 +11,7 @@ use contracts::events::subscription::{ProofKeyPublishedV1, SubscriptionEvent};
 use outbox::Unit;
 use service::{PROOF_AUDIENCE, PROOF_ISSUER, Platform};
 
-use crate::harness::{ACME, SOON, World, entitlement};
+use crate::harness::{ACME, World, admitted, entitlement};
 
 /// The subscription service's side: it signs and revokes.
 pub(crate) struct Subscriptions {
@@ -51,14 +51,6 @@ impl Subscriptions {
     /// An agent with a proof, whose tunnel is called `blue`.
     pub(crate) async fn blue(&self, world: &World) -> Agent {
         let (prover, _) = self.prover("laptop", 60_000);
-        online(Options { prover: Some(prover), name: Some("blue".into()), ..world.options("laptop") }).await
+        admitted(&Options { prover: Some(prover), name: Some("blue".into()), ..world.options("laptop") }).await
     }
-}
-
-/// The agent, as soon as the edge knows the key of its proof.
-pub(crate) async fn online(options: Options) -> Agent {
-    testkit::eventually(SOON, "the key to be known", async || {
-        agent::start(options.clone()).await.map_err(|error| error.to_string())
-    })
-    .await
 }
