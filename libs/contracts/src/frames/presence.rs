@@ -73,7 +73,7 @@ pub struct Select {
 }
 
 /// What happened to a peer, as one who watches sees it: with a choice, coming into it is to join.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(extend("x-unknown" = "unknown"))]
 pub enum PeerChange {

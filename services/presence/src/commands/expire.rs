@@ -7,11 +7,11 @@ use service::Rejection;
 use store::{StoreError, limits};
 
 use super::change;
+use crate::Presence;
 use crate::counts::SHARDS;
 use crate::draft::Draft;
 use crate::peer::Peer;
 use crate::store::Stored;
-use crate::Presence;
 
 /// Shards that one process sweeps at once.
 const SHARDS_AT_ONCE: usize = 4;
@@ -142,3 +142,7 @@ async fn end(
         change(presence, tenant, peer_id, trail, None, |known| Ok(known.and_then(|peer| peer.expire(now_ms)))).await?;
     Ok(ended.is_some())
 }
+
+#[cfg(test)]
+#[path = "expire_tests.rs"]
+mod tests;

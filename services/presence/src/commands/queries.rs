@@ -39,7 +39,9 @@ pub(crate) async fn list(
         let name = presence.networks.name(&asked.tenant, address);
         let name = name.ok_or_else(|| refuse("address: must be an IPv4 or IPv6 address".into()))?;
         if filter.network.as_ref().is_some_and(|network| *network != name) {
-            return Err(refuse("address: belongs to another network than the one asked for; send one of the two".into()));
+            return Err(refuse(
+                "address: belongs to another network than the one asked for; send one of the two".into(),
+            ));
         }
         filter.network = Some(name);
     }

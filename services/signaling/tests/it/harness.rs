@@ -13,7 +13,7 @@ use clock::{Clock, Entropy, ManualClock};
 use contracts::events::presence::{OfflineReason, PeerStatus, PeerWentOfflineV1, PresenceEvent};
 use contracts::events::signaling::SignalingEvent;
 use contracts::events::subscription::{ProofKeyPublishedV1, ProofRevokedV1, SubscriptionEvent};
-use contracts::requests::presence::{LookupRefusal, LookupV1, PeerView};
+use contracts::requests::presence::{LookupRefusal, LookupV1, PeerView, Profile};
 use contracts::requests::signaling::{
     Forwarded, OpenSessionRefusal, OpenSessionV1, SendRefusal, SendV1, SessionOpened,
 };
@@ -178,6 +178,7 @@ impl World {
             subscription_id: id(&format!("sub-{peer}")),
             proof_ver: 2,
             lease_until_ms: START_MS + 30_000,
+            profile: Profile::default(),
         };
         self.peers.lock().unwrap().insert(peer.to_owned(), view);
     }

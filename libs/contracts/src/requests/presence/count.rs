@@ -61,6 +61,8 @@ impl Request for CountV1 {
     }
 
     fn refusals() -> Vec<CountRefusal> {
-        vec![CountRefusal::Invalid { message: "room: is empty; 1 to 100 characters of A-Z, a-z, 0-9, '_' and '-'".into() }]
+        vec![CountRefusal::Invalid {
+            message: "room: is empty; 1 to 100 characters of A-Z, a-z, 0-9, '_' and '-'".into(),
+        }]
     }
 }
