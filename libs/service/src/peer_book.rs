@@ -16,6 +16,7 @@ use contracts::events::presence::PeerStatus;
 use contracts::requests::presence::{LookupRefusal, LookupV1, PeerView};
 use contracts::signals::presence::ChangedV1;
 use contracts::{Class, Contract, PeerId, TenantId};
+use serde::Deserialize;
 
 use crate::Platform;
 use crate::rejection::{Rejection, expect_reply};
@@ -34,6 +35,12 @@ pub struct PeerBookOptions {
     pub ttl: Duration,
     /// How long presence may take to answer.
     pub timeout: Duration,
+}
+
+/// What a book needs of [`ChangedV1`].
+#[derive(Debug, Deserialize)]
+struct Changed {
+    peer: PeerView,
 }
 
 type Name = (TenantId, PeerId);
@@ -124,8 +131,8 @@ impl PeerBook {
         platform.lifecycle.spawn("peers.listen", async move {
             while let Some(Some(envelope)) = stop.run_until_cancelled(told.next()).await {
                 let reader = listener.platform.service;
-                match contracts::read::<ChangedV1>(reader, Class::Signal, ChangedV1::KIND, &envelope.data) {
-                    Ok(changed) => listener.learn(&envelope.tenant, &changed.peer),
+                match contracts::read::<Changed>(reader, Class::Signal, ChangedV1::KIND, &envelope.data) {
+                    Ok(Changed { peer }) => listener.learn(&envelope.tenant, &peer),
                     Err(error) => tracing::warn!(kind = ChangedV1::KIND, %error, "a signal breaks its contract"),
                 }
             }

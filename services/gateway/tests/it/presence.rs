@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::fan_out::changed;
-use crate::harness::{ACME, SOON, World, run, run_with};
+use crate::harness::{ACME, SOON, run, run_with};
 
 fn presence(id: &str, action: &str, more: &Value) -> Value {
     let mut frame = json!({"type": "presence", "id": id, "action": action});

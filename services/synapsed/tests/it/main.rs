@@ -9,6 +9,7 @@ mod defects;
 mod demo;
 mod faults;
 mod guide;
+mod killed;
 mod rotation;
 mod running;
 mod sdk;
