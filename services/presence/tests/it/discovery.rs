@@ -9,7 +9,8 @@ use contracts::requests::presence::{
     MAX_ROOMS, PeerFilter, PeerView, Profile, SetStatusV1, Transport, TransportKind,
 };
 
-use crate::harness::{ACME, World, connect, id, is_quiet, next_news, run, run_on_dynamo};
+use crate::harness::{ACME, World, connect, id, is_quiet, next_news, run, run_on, run_on_dynamo};
+use testkit::contract::On;
 
 pub(crate) fn words(words: &[&str]) -> Option<Vec<String>> {
     Some(words.iter().map(|word| (*word).to_owned()).collect())
@@ -108,6 +109,11 @@ async fn peers_are_found_by_room_tag_and_capability() {
 #[tokio::test(flavor = "multi_thread")]
 async fn peers_are_found_on_dynamodb_too() {
     run_on_dynamo(finds).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peers_are_found_over_nats_too() {
+    run_on(On::Nats, finds).await;
 }
 
 #[tokio::test]
