@@ -1,24 +1,18 @@
 use std::time::Duration;
 
 use contracts::requests::presence::MAX_ROOMS;
-use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
-use service::PeerBookOptions;
-use service::config::{Checks, ConfigProblem, Secret, Validate};
+use service::config::{Checks, ConfigProblem, Validate};
+use service::{PeerBookOptions, TokenSettings};
 
 use crate::journal::Limits;
 
 /// The gateway's settings; `config.toml` explains each and holds the defaults.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 #[allow(missing_docs)] // config.toml is their documentation
 pub struct Config {
-    pub token_secret: Secret,
-    pub token_public_key: String,
-    pub token_secret_kid: String,
-    pub token_public_kid: String,
-    pub token_issuer: String,
-    pub token_audience: String,
+    #[serde(flatten)]
+    pub tokens: TokenSettings,
     pub allowed_origins: Vec<String>,
     pub request_timeout_ms: u64,
     pub auth_within_ms: u64,
@@ -71,9 +65,6 @@ impl Config {
     }
 }
 
-/// Shortest secret for HS256: the length of its hash (RFC 7518 §3.2).
-const MIN_SECRET_BYTES: usize = 32;
-
 impl Validate for Config {
     fn problems(&self) -> Vec<ConfigProblem> {
         let mut checks = Checks::default();
@@ -103,13 +94,7 @@ impl Validate for Config {
         checks.range("peer_cache_ttl_ms", self.peer_cache_ttl_ms, 100..=300_000);
         checks.range("max_revocations", self.max_revocations, 100..=10_000_000);
         checks.range("jwks_max_age_s", self.jwks_max_age_s, 1..=86_400);
-        if self.token_secret.is_set() {
-            let long_enough = self.token_secret.current().expose_secret().len() >= MIN_SECRET_BYTES;
-            let rule = "is shorter than 32 bytes (RFC 7518 §3.2)";
-            checks.require(long_enough, "token_secret", rule, "make one with `openssl rand -base64 32`");
-        }
-        let distinct = self.token_secret_kid != self.token_public_kid;
-        checks.require(distinct, "token_public_kid", "equals token_secret_kid", "give each key its own name");
+        checks.extend(self.tokens.problems());
         for origin in &self.allowed_origins {
             let scheme = origin.starts_with("https://") || origin.starts_with("http://");
             let good = scheme && !origin.ends_with('/') && !origin.contains('*');
