@@ -15,4 +15,5 @@ mod table;
 pub mod tunnel;
 pub mod webhooks;
 
+pub use admin::Told;
 pub use api::{Api, ApiError};

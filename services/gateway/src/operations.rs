@@ -131,6 +131,8 @@ operations! {
     ListPeers = "peers.list", Http("GET", "/v1/peers"), Reader, Some(PeersRead);
     /// Where one peer stands.
     ReadPeer = "peers.read", Http("GET", "/v1/peers/{id}"), Reader, Some(PeersRead);
+    /// How many are here.
+    CountPeers = "peers.count", Http("GET", "/v1/presence"), Reader, Some(PeersRead);
     /// A one-use ticket.
     IssueTicket = "tickets.issue", Http("POST", "/v1/tickets"), Reader, Some(Connect);
     /// An API key for the tenant. Keys make no keys: a stolen one could give itself more than it has.
@@ -154,9 +156,11 @@ operations! {
     /// Another token or proof for a live connection; the peer's owner.
     Renew = "peers.renew", Frame("refresh"), Reader, Some(Connect);
     /// Show being alive, look around, be in rooms, take what comes.
-    Attend = "peers.attend", Frame("ping, ack, presence list, presence subscribe, room"), Reader, Some(Connect);
+    Attend = "peers.attend", Frame("ping, ack, room, presence list, count, subscribe, unsubscribe"), Reader, Some(Connect);
     /// Say how one's own peer is.
     SetStatus = "peers.set_status", Frame("presence set_status"), Writer, Some(Connect);
+    /// Say what one's own peer can.
+    Describe = "peers.describe", Frame("presence describe"), Writer, Some(Connect);
     /// Open a WebRTC session.
     OpenSession = "sessions.open", Frame("session"), Writer, Some(Connect);
     /// Signal in a session; its members.

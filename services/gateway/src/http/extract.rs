@@ -1,13 +1,21 @@
 //! What handlers need of a request, read and checked.
 
+use std::net::{IpAddr, SocketAddr};
+
 use axum::body::Bytes;
-use http::HeaderMap;
+use axum::extract::ConnectInfo;
 use http::header::CONTENT_TYPE;
+use http::{Extensions, HeaderMap};
 use serde::de::DeserializeOwned;
 use service::http::{Code, ProblemResponse};
 
 /// Longest Idempotency-Key, characters (Stripe's limit).
 const MAX_KEY_CHARS: usize = 255;
+
+/// Where a request comes from.
+pub(crate) fn address(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip())
+}
 
 /// Reads a JSON body.
 pub(crate) fn json<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, ProblemResponse> {

@@ -1,5 +1,6 @@
 //! What stands before every handler: who calls, and whether they may.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request, State};
@@ -13,6 +14,7 @@ use service::Unauthenticated;
 use service::config::Mode;
 use service::http::{Code, ProblemResponse, RequestContext};
 
+use super::extract::address;
 use crate::access::{Identity, Unknown, Via, decide, identify};
 use crate::operations::Operation;
 use crate::{Config, Gateway};
@@ -21,6 +23,8 @@ use crate::{Config, Gateway};
 pub(crate) struct Caller {
     pub(crate) identity: Identity,
     pub(crate) trail: Trail,
+    /// Where it comes from.
+    pub(crate) address: Option<IpAddr>,
 }
 
 /// A route and its place in the table.
@@ -56,7 +60,7 @@ async fn admit(gateway: &Gateway, operation: Operation, parts: &Parts) -> Result
         Some((token, via)) => identify(gateway, token, via).await,
     };
     let identity = decide(identity, via, operation, "", &trail.correlation_id)?;
-    Ok(Caller { identity, trail })
+    Ok(Caller { identity, trail, address: address(&parts.extensions) })
 }
 
 fn trail(gateway: &Gateway, parts: &Parts) -> Trail {

@@ -9,6 +9,7 @@ mod streams;
 mod subscriptions;
 mod tickets;
 
+pub(crate) use extract::address;
 pub(crate) use guard::token;
 
 use std::sync::Arc;
@@ -50,6 +51,7 @@ fn handler(operation: Operation) -> Option<MethodRouter<Arc<Gateway>>> {
         Operation::IssueProof => post(subscriptions::verify),
         Operation::ListPeers => get(peers::list),
         Operation::ReadPeer => get(peers::get),
+        Operation::CountPeers => get(peers::count),
         Operation::IssueTicket => post(tickets::issue),
         Operation::CreateApiKey => post(api_keys::create),
         Operation::ListApiKeys => get(api_keys::list),
@@ -64,6 +66,7 @@ fn handler(operation: Operation) -> Option<MethodRouter<Arc<Gateway>>> {
         | Operation::Renew
         | Operation::Attend
         | Operation::SetStatus
+        | Operation::Describe
         | Operation::OpenSession
         | Operation::Signal
         | Operation::SendMessage

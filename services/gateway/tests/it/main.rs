@@ -17,6 +17,7 @@ mod limits;
 mod messages;
 mod nats;
 mod papers;
+mod presence;
 mod proof_keys;
 mod refusals;
 mod resume;

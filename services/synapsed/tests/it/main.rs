@@ -1,5 +1,6 @@
 //! Everything in one process, from outside: the demo, restarts, bad configurations, traces, rotated secrets,
-//! metering.
+//! metering, what
+//! operators type.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod child;
@@ -11,7 +12,9 @@ mod demo;
 mod faults;
 mod guide;
 mod keys;
+mod killed;
 mod metering;
+mod operators;
 mod rotation;
 mod running;
 mod sdk;
