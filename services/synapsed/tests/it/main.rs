@@ -1,5 +1,6 @@
 //! Everything in one process, from outside: the demo, restarts, bad configurations, traces, rotated secrets,
-//! metering.
+//! metering, what
+//! operators type.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod child;
@@ -12,6 +13,7 @@ mod faults;
 mod guide;
 mod killed;
 mod metering;
+mod operators;
 mod rotation;
 mod running;
 mod sdk;
