@@ -7,6 +7,7 @@ mod contract;
 mod defects;
 mod deploy;
 mod manifests;
+mod openapi;
 mod stripe_sdks;
 
 use std::path::Path;
@@ -58,6 +59,13 @@ const SUITES: &[Suite] = &[
         part_of: None,
         needs: stripe_sdks::NEEDS,
         run: stripe_sdks::run,
+    },
+    Suite {
+        name: "openapi",
+        about: "the OpenAPI document is valid, and a running system answers as it says, whatever is asked",
+        part_of: None,
+        needs: &["openapi"],
+        run: openapi::run,
     },
     Suite {
         name: "fleet",

@@ -8,6 +8,7 @@ pub mod conformance;
 pub mod contract;
 pub mod dead_letters;
 pub mod demo;
+pub mod limits;
 pub mod tunnel;
 pub mod webhooks;
 

@@ -2,6 +2,7 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use service::config::{Checks, ConfigProblem, Secret, Validate};
 
+use crate::edge::LimitsConfig;
 use crate::journal::Limits;
 
 /// The gateway's settings; `config.toml` explains each and holds the defaults.
@@ -40,6 +41,7 @@ pub struct Config {
     pub ticket_ttl_ms: u64,
     pub max_revocations: usize,
     pub jwks_max_age_s: u64,
+    pub limits: LimitsConfig,
 }
 
 impl Config {
@@ -86,6 +88,7 @@ impl Validate for Config {
         checks.range("ticket_ttl_ms", self.ticket_ttl_ms, 1_000..=60_000);
         checks.range("max_revocations", self.max_revocations, 100..=10_000_000);
         checks.range("jwks_max_age_s", self.jwks_max_age_s, 1..=86_400);
+        checks.extend(self.limits.problems());
         if self.token_secret.is_set() {
             let long_enough = self.token_secret.current().expose_secret().len() >= MIN_SECRET_BYTES;
             let rule = "is shorter than 32 bytes (RFC 7518 §3.2)";

@@ -4,6 +4,9 @@
 mod client;
 mod config;
 mod dead_letters;
+mod guard;
 mod http;
+mod limits;
 mod serve;
+mod tls;
 mod traces;

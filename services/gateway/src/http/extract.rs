@@ -36,6 +36,7 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
         };
         let verified = gateway.tokens.load().verify(token, gateway.platform.clock.now_ms());
         let principal = verified.map_err(|error| error.into_problem().header(WWW_AUTHENTICATE, challenge))?;
+        gateway.edge.count_request(&principal, &parts.extensions).await?;
         let mut trail = gateway.new_trail();
         if let Some(context) = parts.extensions.get::<RequestContext>() {
             trail.correlation_id.clone_from(&context.correlation_id);
