@@ -9,6 +9,7 @@
 //! | [`health`] | liveness, readiness, metrics endpoints |
 //! | [`breaker`] | circuit breakers around external calls |
 //! | [`Host`], [`Platform`] | what a process and a service stand on: bus, store, outbox, time |
+//! | [`Tokens`] | who calls: access tokens, verified with keys that may change |
 //! | [`run`] | a service's `main` |
 //! | [`Lifecycle`] | a service's tasks, stopped together under a deadline |
 
@@ -29,6 +30,7 @@ mod run;
 mod spans;
 pub mod telemetry;
 mod time;
+mod tokens;
 
 pub use dead_letters::DeadLetterDesk;
 pub use lifecycle::{Lifecycle, shutdown_signal};
@@ -39,6 +41,7 @@ pub use proof_book::{PROOF_SUBSCRIPTIONS, ProofBook};
 pub use public::{Front, Public};
 pub use rejection::{Rejection, answer, expect_reply};
 pub use run::{load, run};
+pub use tokens::{TokenSettings, Tokens, Unauthenticated, bearer};
 
 /// Of every program that links this crate, so of each service's.
 #[global_allocator]

@@ -1,7 +1,7 @@
 //! What other services refuse, as the public API says it. The only place where refusals become codes; each match is
 //! exhaustive, so a new refusal does not compile until it has one.
 
-use auth::{ProofError, TokenError};
+use auth::ProofError;
 use contracts::Failure;
 use contracts::events::subscription::Status;
 use contracts::requests::presence::{ConnectRefusal, DisconnectRefusal, ListRefusal, LookupRefusal, SetStatusRefusal};
@@ -264,13 +264,6 @@ impl IntoProblem for SendRefusal {
 impl IntoProblem for ProofError {
     fn into_problem(self) -> ProblemResponse {
         let code = if self == Self::Revoked { Code::EntitlementLost } else { Code::ProofRefused };
-        problem(code, self.to_string())
-    }
-}
-
-impl IntoProblem for TokenError {
-    fn into_problem(self) -> ProblemResponse {
-        let code = if self == Self::Expired { Code::AuthenticationExpired } else { Code::AuthenticationInvalid };
         problem(code, self.to_string())
     }
 }

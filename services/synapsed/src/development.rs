@@ -120,7 +120,8 @@ pub fn mint(
     clock: &Clock,
     entropy: &Entropy,
 ) -> anyhow::Result<String> {
-    let (issuer, audience, kid) = (&gateway.token_issuer, &gateway.token_audience, &gateway.token_secret_kid);
+    let keys = &gateway.tokens;
+    let (issuer, audience, kid) = (&keys.token_issuer, &keys.token_audience, &keys.token_secret_kid);
     let minter = TokenMinter::hs256(issuer, audience, kid, secret)?;
     let now_ms = clock.now_ms();
     let grant = Grant {

@@ -66,17 +66,9 @@ impl Settings {
 
 /// In one process one key for access tokens is enough: without one of its own the tunnel service takes the gateway's.
 fn with_keys_of(tunnel: tunnel::Config, gateway: Option<&gateway::Config>) -> tunnel::Config {
-    let Some(gateway) = gateway.filter(|_| !tunnel.token_secret.is_set() && tunnel.token_public_key.is_empty()) else {
-        return tunnel;
-    };
-    tunnel::Config {
-        token_secret: gateway.token_secret.clone(),
-        token_public_key: gateway.token_public_key.clone(),
-        token_secret_kid: gateway.token_secret_kid.clone(),
-        token_public_kid: gateway.token_public_kid.clone(),
-        token_issuer: gateway.token_issuer.clone(),
-        token_audience: gateway.token_audience.clone(),
-        ..tunnel
+    match gateway.filter(|_| !tunnel.tokens.has_key()) {
+        Some(gateway) => tunnel::Config { tokens: gateway.tokens.clone(), ..tunnel },
+        None => tunnel,
     }
 }
 

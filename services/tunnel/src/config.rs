@@ -1,18 +1,13 @@
-use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
-use service::config::{Checks, ConfigProblem, Secret, Validate};
+use service::TokenSettings;
+use service::config::{Checks, ConfigProblem, Validate};
 
 /// The tunnel service's settings; `config.toml` explains each and holds the defaults.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 #[allow(missing_docs)] // config.toml is their documentation
 pub struct Config {
-    pub token_secret: Secret,
-    pub token_public_key: String,
-    pub token_secret_kid: String,
-    pub token_public_kid: String,
-    pub token_issuer: String,
-    pub token_audience: String,
+    #[serde(flatten)]
+    pub tokens: TokenSettings,
     pub proof_required: bool,
     pub domain: String,
     pub public_url: String,
@@ -30,9 +25,6 @@ pub struct Config {
     pub name_grace_ms: u64,
     pub drain_ms: u64,
 }
-
-/// Shortest secret for HS256: the length of its hash (RFC 7518 §3.2).
-const MIN_SECRET_BYTES: usize = 32;
 
 impl Validate for Config {
     fn problems(&self) -> Vec<ConfigProblem> {
@@ -53,11 +45,7 @@ impl Validate for Config {
         let twice = self.dead_after_ms >= 2 * self.ping_every_ms;
         let rule = "is less than twice ping_every_ms";
         checks.require(twice, "dead_after_ms", rule, "one lost ping must not end a connection: raise it");
-        if self.token_secret.is_set() {
-            let long_enough = self.token_secret.current().expose_secret().len() >= MIN_SECRET_BYTES;
-            let rule = "is shorter than 32 bytes (RFC 7518 §3.2)";
-            checks.require(long_enough, "token_secret", rule, "make one with `openssl rand -base64 32`");
-        }
+        checks.extend(self.tokens.problems());
         let host = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
         let good = self.domain.len() <= 200 && self.domain.bytes().all(host) && !self.domain.starts_with('.');
         checks.require(good, "domain", "is no domain", "write it in lower case without scheme and port: example.com");

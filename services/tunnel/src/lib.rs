@@ -35,12 +35,11 @@ use std::time::Duration;
 
 use ::http::HeaderMap;
 use ::store::StoreError;
-use arc_swap::ArcSwap;
-use auth::{Principal, ProofRules, TokenKey, TokenRules, TokenVerifier};
+use auth::ProofRules;
 use contracts::TunnelId;
 use contracts::tunnels::close;
 use service::http::{Code, ProblemResponse, RequestContext};
-use service::{Platform, ProofBook, Public};
+use service::{Platform, ProofBook, Public, Tokens};
 
 use crate::agents::Agents;
 use crate::store::Tunnels;
@@ -51,9 +50,6 @@ pub const NAME: &str = "tunnel";
 /// Every setting and its default.
 pub const DEFAULTS: &str = include_str!("../config.toml");
 
-/// How far the clocks of token issuers may differ from ours, seconds.
-const TOKEN_LEEWAY_S: u64 = 30;
-
 /// How often proofs that ended are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -62,15 +58,12 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// # Errors
 /// When no key for access tokens is configured, or bus or store can't be reached.
 pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Public> {
-    let tokens = ArcSwap::from_pointee(TokenVerifier::try_new(token_rules(&config)?)?);
+    let tokens = Tokens::start(&platform, &config.tokens).await?;
     let rules = ProofRules { max_revocations: config.max_revocations, ..service::proof_rules() };
     let proofs = ProofBook::start(&platform, rules).await?;
     let tunnels = Tunnels::new(platform.outbox.clone());
     let edge = Arc::new(Edge { config, tokens, proofs, tunnels, agents: Agents::default(), platform });
     edge.platform.consume(SUBSCRIPTIONS, Arc::new(consumers::Events(Arc::clone(&edge)))).await?;
-    let rotated = Arc::clone(&edge);
-    let secrets = vec![("token_secret", edge.config.token_secret.clone())];
-    edge.platform.rotate(secrets, move || rotated.renew_tokens());
     let sweeper = Arc::clone(&edge);
     edge.platform.lifecycle.spawn("tunnel.sweep", async move { sweeper.sweep_until_stopped().await });
     Ok(http::public(edge))
@@ -78,53 +71,14 @@ pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Public>
 
 pub(crate) struct Edge {
     config: Config,
-    /// Made anew when the secret's file changes.
-    tokens: ArcSwap<TokenVerifier>,
+    tokens: Arc<Tokens>,
     proofs: Arc<ProofBook>,
     tunnels: Tunnels,
     agents: Agents,
     platform: Platform,
 }
 
-fn token_rules(config: &Config) -> anyhow::Result<TokenRules> {
-    let mut keys = Vec::new();
-    if config.token_secret.is_set() {
-        let kid = config.token_secret_kid.clone();
-        keys.push(TokenKey::Hs256 { kid, secret: config.token_secret.current() });
-    }
-    if !config.token_public_key.is_empty() {
-        keys.push(TokenKey::ed_dsa(&config.token_public_kid, &config.token_public_key)?);
-    }
-    anyhow::ensure!(!keys.is_empty(), "token_secret, token_public_key: set one, or no agent can authenticate");
-    let (issuer, audience) = (config.token_issuer.clone(), config.token_audience.clone());
-    Ok(TokenRules { issuer, audience, keys, leeway_s: TOKEN_LEEWAY_S })
-}
-
 impl Edge {
-    /// Whose token it is.
-    fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, ProblemResponse> {
-        let value = headers.get(::http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token = value.and_then(|value| value.split_once(' '));
-        let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
-        let token = token.ok_or_else(|| ProblemResponse::new(Code::AuthenticationMissing))?;
-        self.tokens.load().verify(token, self.platform.clock.now_ms()).map_err(|error| {
-            let code = match error {
-                auth::TokenError::Expired => Code::AuthenticationExpired,
-                _ => Code::AuthenticationInvalid,
-            };
-            ProblemResponse::new(code).detail(error.to_string())
-        })
-    }
-
-    fn renew_tokens(&self) {
-        match token_rules(&self.config).and_then(|rules| Ok(TokenVerifier::try_new(rules)?)) {
-            Ok(verifier) => self.tokens.store(Arc::new(verifier)),
-            Err(error) => {
-                tracing::error!(%error, "the rotated token_secret can't be used; the one before stays in use");
-            }
-        }
-    }
-
     /// What a request for a tunnel is told that has no agent here.
     async fn absent(&self, label: &str) -> ProblemResponse {
         match self.tunnels.is_known(label, self.platform.clock.now_ms()).await {

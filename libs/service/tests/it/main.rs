@@ -9,4 +9,5 @@ mod http;
 mod limits;
 mod serve;
 mod tls;
+mod tokens;
 mod traces;

@@ -6,14 +6,14 @@ use auth::{Principal, Role};
 use axum::body::Bytes;
 use axum::extract::FromRequestParts;
 use bus::Trail;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, WWW_AUTHENTICATE};
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
 use serde::de::DeserializeOwned;
+use service::Unauthenticated;
 use service::http::{Code, ProblemResponse, RequestContext};
 
 use crate::Gateway;
-use crate::refusals::IntoProblem;
 
 /// The cookie that may carry the access token.
 const TOKEN_COOKIE: &str = "synapse_token";
@@ -30,12 +30,8 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
     type Rejection = ProblemResponse;
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, ProblemResponse> {
-        let challenge = HeaderValue::from_static("Bearer");
-        let Some(token) = bearer(&parts.headers) else {
-            return Err(ProblemResponse::new(Code::AuthenticationMissing).header(WWW_AUTHENTICATE, challenge));
-        };
-        let verified = gateway.tokens.load().verify(token, gateway.platform.clock.now_ms());
-        let principal = verified.map_err(|error| error.into_problem().header(WWW_AUTHENTICATE, challenge))?;
+        let token = bearer(&parts.headers).ok_or(Unauthenticated::Missing)?;
+        let principal = gateway.tokens.verify(token).await?;
         gateway.edge.count_request(&principal, &parts.extensions).await?;
         let mut trail = gateway.new_trail();
         if let Some(context) = parts.extensions.get::<RequestContext>() {
@@ -66,9 +62,8 @@ impl Caller {
 
 /// The access token of a request: of its Authorization header, else of its cookie.
 pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    if let Some(value) = headers.get(AUTHORIZATION) {
-        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-        return scheme.eq_ignore_ascii_case("bearer").then(|| token.trim());
+    if headers.contains_key(AUTHORIZATION) {
+        return service::bearer(headers);
     }
     let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));

@@ -13,7 +13,7 @@ use contracts::tunnels::close;
 use outbox::Unit;
 use service::{PROOF_AUDIENCE, PROOF_ISSUER, Platform};
 
-use crate::harness::{ACME, SOON, World, entitlement, token_of, world, world_with};
+use crate::harness::{ACME, SOON, World, admitted, entitlement, token_of, world, world_with};
 
 /// The subscription service's side: it signs and revokes.
 struct Subscriptions {
@@ -68,10 +68,7 @@ async fn without_a_good_proof_nobody_opens_a_tunnel() {
     assert_eq!(code(agent::start(options).await.err()), "proof_refused");
     let (own, _) = subscriptions.prover("laptop", 60_000);
     let options = Options { prover: Some(own), ..world.options("laptop") };
-    let agent = testkit::eventually(SOON, "the key to be known", async || {
-        agent::start(options.clone()).await.map_err(|error| error.to_string())
-    })
-    .await;
+    let agent = admitted(&options).await;
     agent.stop().await;
     world.stop().await;
 }
@@ -82,10 +79,7 @@ async fn a_lost_entitlement_closes_the_tunnel_with_its_reason_and_for_good() {
     let subscriptions = Subscriptions::start(&world).await;
     let (prover, _) = subscriptions.prover("laptop", 60_000);
     let options = Options { prover: Some(prover), ..world.options("laptop") };
-    let agent = testkit::eventually(SOON, "the key to be known", async || {
-        agent::start(options.clone()).await.map_err(|error| error.to_string())
-    })
-    .await;
+    let agent = admitted(&options).await;
     let until_ms = Clock::system().now_ms() + 300_000;
     let subscription_id = "sub-1".parse().unwrap();
     let revoked = ProofRevokedV1 { subscription_id, min_ver: 3, until_ms, reason: "canceled".into() };
@@ -101,10 +95,7 @@ async fn proofs_are_renewed_before_they_end() {
     let subscriptions = Subscriptions::start(&world).await;
     let (prover, count) = subscriptions.prover("laptop", 50);
     let options = Options { prover: Some(prover), ..world.options("laptop") };
-    let agent = testkit::eventually(SOON, "the key to be known", async || {
-        agent::start(options.clone()).await.map_err(|error| error.to_string())
-    })
-    .await;
+    let agent = admitted(&options).await;
     let opened = count.load(Ordering::Relaxed);
     testkit::eventually(SOON, "three renewals", async || {
         let renewed = count.load(Ordering::Relaxed) - opened;
@@ -130,4 +121,25 @@ async fn who_may_only_read_and_who_belongs_elsewhere_gets_nothing() {
     agent.stop().await;
     stranger.stop().await;
     tokio::time::timeout(Duration::from_secs(20), world.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_is_unknown_is_told_how_to_authenticate() {
+    let world = world().await;
+    for (method, path) in [("GET", "/v1/tunnels/connect"), ("PUT", "/v1/tunnels/sessions/x/proof")] {
+        for (token, code, error) in [
+            (None, "authentication_missing", ""),
+            (Some("a.b.c"), "authentication_invalid", ", error=\"invalid_token\", error_description=\"the token"),
+        ] {
+            let url = format!("http://{}{path}", world.edge);
+            let request = world.http.request(method.parse().unwrap(), url).json(&serde_json::json!({"proof": "p"}));
+            let request = token.iter().fold(request, |request, token| request.bearer_auth(token));
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.status(), 401);
+            let challenge = answer.headers()["www-authenticate"].to_str().unwrap();
+            assert!(challenge.starts_with(&format!("Bearer realm=\"synapse\"{error}")), "{challenge}");
+            assert_eq!(answer.headers()["x-error-code"], code);
+        }
+    }
+    world.stop().await;
 }

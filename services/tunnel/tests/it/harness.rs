@@ -107,10 +107,25 @@ impl World {
         self.http.get(self.url(path))
     }
 
+    /// Asks until the answer has this status.
+    pub(crate) async fn answers(&self, path: &str, status: u16) -> reqwest::Response {
+        testkit::eventually(SOON, &format!("{status} at {path}"), async || {
+            let answer = self.get(path).header("accept", "text/html").send().await.unwrap();
+            if answer.status() == status { Ok(answer) } else { Err(answer.status().to_string()) }
+        })
+        .await
+    }
+
     pub(crate) async fn stop(self) {
         let drained = tokio::time::timeout(SOON, self.host.drain()).await;
         drained.expect("every task heeds the stop");
     }
+}
+
+/// The agent, as soon as the edge takes it.
+pub(crate) async fn admitted(options: &Options) -> Agent {
+    let start = async || agent::start(options.clone()).await.map_err(|error| error.to_string());
+    testkit::eventually(SOON, "the edge to take the agent", start).await
 }
 
 /// What a proof of `peer` says.

@@ -5,6 +5,7 @@ mod breaks;
 #[path = "../contract/mod.rs"]
 mod contract;
 mod harness;
+mod http2;
 mod names;
 mod origin;
 mod passing;

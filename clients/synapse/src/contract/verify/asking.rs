@@ -312,6 +312,12 @@ fn follows(asked: &Asked, heard: &Heard) -> Result<(), Offence> {
 }
 
 impl Asked {
+    /// A message of ours that is handed over as the broker would: what follows from it names it as its cause.
+    pub(super) fn played(kind: &'static str, envelope: &Envelope) -> Self {
+        let answer = Answer::Silent(String::new());
+        Self { kind, id: envelope.id.clone(), trail: envelope.trail.clone(), answer }
+    }
+
     /// The good answer.
     pub(super) fn ok(&self) -> Result<Value, Offence> {
         match &self.answer {

@@ -11,6 +11,7 @@
 
 mod asking;
 mod audit;
+mod billing;
 mod bodies;
 mod book;
 mod ear;
@@ -257,15 +258,19 @@ async fn bus_part(run: &Run<'_>) {
     if run.wants("signaling") {
         sessions::check(run).await;
     }
-    let stripe = ["subscription", "webhook", "gateway"].iter().any(|service| run.wants(service));
-    if stripe {
+    let paid = ["subscription", "webhook", "tunnel", "gateway"].iter().any(|service| run.wants(service));
+    if paid {
         subscriptions::check(run).await;
+        billing::check(run).await;
     }
-    if (stripe || run.wants("signaling"))
+    if (paid || run.wants("signaling"))
         && let Some(bought) = subscriptions::buy(run).await
     {
         if run.wants("signaling") {
             sessions::live(run, &bought).await;
+        }
+        if let Some(stripe) = run.stripe.filter(|_| paid) {
+            billing::live(run, &bought, &stripe.price).await;
         }
         subscriptions::cancel(run, &bought).await;
     }
@@ -273,6 +278,7 @@ async fn bus_part(run: &Run<'_>) {
     // What must not come has its time to come.
     run.quiet().await;
     audit::all(run);
+    billing::unseen(run);
 }
 
 /// Request kinds that no scenario knows: what is safe to ask of any.

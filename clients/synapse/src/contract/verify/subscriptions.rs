@@ -18,7 +18,6 @@ const CHANGED: &str = "subscription.status_changed.v2";
 const CHANGED_OLD: &str = "subscription.status_changed.v1";
 const REJECTED: &str = "subscription.transition_rejected.v1";
 const REVOKED: &str = "subscription.proof_revoked.v1";
-const PUBLISHED: &str = "subscription.proof_key_published.v1";
 const HINT: &str = "webhook.stripe_subscription_changed.v1";
 const LOST: &str = "gateway.entitlement_lost.v1";
 
@@ -60,7 +59,6 @@ pub(super) async fn check(run: &Run<'_>) {
     bodies::check(run, GET, &nobody).await;
     bodies::check(run, VERIFY, &proof).await;
     bodies::check(run, KEYS, &json!({})).await;
-    run.book.untestable(&event(PUBLISHED), "it comes", "only told when keys are rotated, by default once a day");
     if run.stripe.is_none() {
         let name = "a subscription's life";
         for kind in [CREATED, CHANGED, CHANGED_OLD, REJECTED, REVOKED, HINT] {
@@ -70,7 +68,8 @@ pub(super) async fn check(run: &Run<'_>) {
     }
 }
 
-fn priced(asked: &Asked) -> Result<String, Offence> {
+/// A price that may be asked for, from the refusal of another.
+pub(super) fn priced(asked: &Asked) -> Result<String, Offence> {
     let refusal = asked.refused("unknown_price")?;
     let first = refusal["allowed"][0].as_str().map(str::to_owned);
     first.ok_or_else(|| Offence::new("at least one price in `allowed`", "none").with(&refusal))
@@ -209,12 +208,7 @@ async fn reject(run: &Run<'_>, bought: &Bought) {
     let mut envelope = run.envelope(HINT, hint.to_string().into(), run.trail());
     envelope.key = format!("{}/subscription/{}", run.tenant, bought.id);
     envelope.sequence = 1_000_000;
-    let asked = Asked {
-        kind: HINT,
-        id: envelope.id.clone(),
-        trail: envelope.trail.clone(),
-        answer: Answer::Silent(String::new()),
-    };
+    let asked = Asked::played(HINT, &envelope);
     let name = "a status that can't be reached from here is told as rejected";
     run.deliver(envelope.clone()).await;
     let fits = |payload: &Value| payload["subscription_id"] == bought.id.as_str() && payload["to"] == "trialing";
