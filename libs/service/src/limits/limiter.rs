@@ -179,7 +179,10 @@ impl Inner {
     /// The decision when the store did not help. Without an error it was not asked.
     fn failed(&self, policy: &Policy, error: Option<StoreError>) -> Verdict {
         if let Some(error) = error {
-            self.rest_until_ms.store(self.clock.now_ms() + REST_MS, Ordering::Relaxed);
+            // One busy or broken bucket says nothing about the others.
+            if !matches!(error.kind(), StoreErrorKind::Contended | StoreErrorKind::Corrupt) {
+                self.rest_until_ms.store(self.clock.now_ms() + REST_MS, Ordering::Relaxed);
+            }
             tracing::warn!(policy = policy.name, %error, "a rate limit could not be asked");
         }
         Verdict::Unknown { passes: self.settings.when_unknown == FailMode::Open }

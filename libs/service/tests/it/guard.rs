@@ -99,3 +99,14 @@ async fn a_trusted_proxy_says_who_the_client_is_and_nobody_else() {
     let answer = production(router()).await.send("GET /client", lines, "").await;
     assert_eq!((answer.body.as_str(), answer.header("strict-transport-security")), ("127.0.0.1", None));
 }
+
+#[tokio::test]
+async fn what_is_far_over_a_limit_has_the_same_status() {
+    // hyper refuses these before the shell sees them.
+    let server = production(router()).await;
+    let headers: String = (0..150).map(|number| format!("h{number}: v\r\n")).collect();
+    assert_eq!(server.send("GET /names", &headers, "").await.status, 431);
+    assert_eq!(server.send("GET /names", &format!("h: {}\r\n", "v".repeat(600_000)), "").await.status, 431);
+    assert_eq!(server.send("GET /names", &format!("{}: v\r\n", "n".repeat(70_000)), "").await.status, 431);
+    assert_eq!(server.get(&format!("/{}", "x".repeat(70_000))).await.status, 414);
+}

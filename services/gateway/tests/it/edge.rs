@@ -196,3 +196,22 @@ async fn answers_tell_browsers_to_be_careful() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_store_that_is_away_lets_callers_pass_or_not_as_configured() {
+    for (mode, status) in [("open", 200), ("closed", 503)] {
+        let settings = [BINDS, ("limits__when_unknown", mode)];
+        run_with(&settings, async |world| {
+            // A bucket that can't be read is a store that does not help.
+            let broken = store::Item::new(store::Key::new("limit#requests_per_user#acme/ada", "bucket"), 1, "[]");
+            world.store().put(broken, store::Condition::Any).await.unwrap();
+            let answer = world.http("GET /v1/peers", "", "").await;
+            assert_eq!(answer.status, status, "{mode}: {answer:?}");
+            if status == 503 {
+                answer.is_refused(503, "unavailable");
+                assert_eq!(answer.header("retry-after"), Some("1"));
+            }
+        })
+        .await;
+    }
+}

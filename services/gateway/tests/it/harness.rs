@@ -176,6 +176,11 @@ impl World {
         .await;
     }
 
+    /// The gateway's own store.
+    pub(crate) fn store(&self) -> &store::Store {
+        self.platform.outbox.store()
+    }
+
     pub(crate) fn platform_mode(&self) -> Mode {
         self.platform.mode
     }
