@@ -3,6 +3,7 @@
 //! Each fetches the tools it needs first, so a clean clone needs no set-up. A suite that ran nothing has failed. What an
 //! earlier suite of the same run ran is not run again, and the counts must prove it.
 
+mod browser;
 mod cargo_test;
 mod contract;
 mod defects;
@@ -68,6 +69,13 @@ const SUITES: &[Suite] = &[
         part_of: None,
         needs: &["openapi"],
         run: |root, _| openapi::run(root),
+    },
+    Suite {
+        name: "browser",
+        about: "the browser SDK in Node and Chromium against a gateway, its example page, other WebRTC stacks",
+        part_of: None,
+        needs: browser::NEEDS,
+        run: |root, _| browser::run(root),
     },
     Suite {
         name: "fleet",

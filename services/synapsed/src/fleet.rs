@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Context;
+use axum::Router;
 use bus::Bus;
 use clock::{Clock, Entropy};
 use serde::Serialize;
@@ -62,6 +63,11 @@ impl Settings {
         };
         all().with_context(|| problems.join("\n"))
     }
+
+    /// Lets pages of these origins connect, beside those that are configured.
+    pub fn allow_origins(&mut self, origins: Vec<String>) {
+        self.gateway.allowed_origins.extend(origins);
+    }
 }
 
 /// In one process one key for access tokens is enough: without one of its own the tunnel service takes the gateway's.
@@ -95,6 +101,14 @@ impl Fleet {
     /// # Errors
     /// What could not be reached or opened.
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
+        Self::start_with(settings, Router::new()).await
+    }
+
+    /// The same, with `more` public routes beside the services' own.
+    ///
+    /// # Errors
+    /// As [`Fleet::start`].
+    pub async fn start_with(settings: Settings, more: Router) -> anyhow::Result<Self> {
         let host = Host::start(settings.platform, Clock::system(), Entropy::system()).await?;
         let (gateway, presence, signaling, subscription, tunnel, webhook) = tokio::try_join!(
             host.platform(gateway::NAME),
@@ -113,7 +127,7 @@ impl Fleet {
             webhook::start(settings.webhook, webhook),
         )
         .context("a service did not start")?;
-        let public = Public { routes: routes.merge(intake).merge(tunnels.routes), front: tunnels.front };
+        let public = Public { routes: routes.merge(intake).merge(tunnels.routes).merge(more), front: tunnels.front };
         let public = host.serve_public("synapsed", public).await?;
         let admin = host.serve_admin().await?;
         host.health.started();

@@ -22,6 +22,9 @@ pub struct Config {
     pub max_agents: usize,
     pub max_requests_per_agent: usize,
     pub max_revocations: usize,
+    pub usage_interval_ms: u64,
+    pub quota_reload_ms: u64,
+    pub max_used_up: usize,
     pub name_grace_ms: u64,
     pub drain_ms: u64,
 }
@@ -40,6 +43,9 @@ impl Validate for Config {
         checks.range("max_agents", self.max_agents, 1..=1_000_000);
         checks.range("max_requests_per_agent", self.max_requests_per_agent, 1..=100_000);
         checks.range("max_revocations", self.max_revocations, 100..=10_000_000);
+        checks.range("usage_interval_ms", self.usage_interval_ms, 100..=60_000);
+        checks.range("quota_reload_ms", self.quota_reload_ms, 100..=60_000);
+        checks.range("max_used_up", self.max_used_up, 100..=10_000_000);
         checks.range("name_grace_ms", self.name_grace_ms, 1_000..=86_400_000);
         checks.range("drain_ms", self.drain_ms, 0..=600_000);
         let twice = self.dead_after_ms >= 2 * self.ping_every_ms;

@@ -5,6 +5,7 @@
 //! public ──HTTP──▶ names.rs: which tunnel ──▶ forward.rs ──stream──▶ agent ──▶ origin
 //!                                             answers.rs: a page or a problem where there is no answer
 //! subscription.proof_revoked ──▶ agents without entitlement are closed
+//! what passes ──▶ metering.rs ──▶ tunnel.usage_recorded ──▶ subscription.quota_exceeded ──▶ quotas.rs refuses
 //! ```
 //!
 //! Invariants:
@@ -12,6 +13,7 @@
 //! - A request that reached an agent's connection survives that connection's breaks for `resume_within_ms`.
 //! - Nothing that a stranger says about where a request comes from reaches an origin.
 //! - A vanity name has one owner at a time, in all replicas.
+//! - Use is told at most once, and all of it unless the process is killed.
 
 mod accept;
 mod agents;
@@ -22,8 +24,10 @@ mod forward;
 mod guard;
 mod headers;
 mod http;
+mod metering;
 mod names;
 mod open;
+mod quotas;
 mod store;
 
 pub use config::Config;
@@ -41,7 +45,9 @@ use contracts::tunnels::close;
 use service::http::{Code, ProblemResponse, RequestContext};
 use service::{Platform, ProofBook, Public, Tokens};
 
-use crate::agents::Agents;
+use crate::agents::{Agent, Agents, Entitlement};
+use crate::metering::Metering;
+use crate::quotas::Quotas;
 use crate::store::Tunnels;
 
 /// The service's name.
@@ -53,6 +59,9 @@ pub const DEFAULTS: &str = include_str!("../config.toml");
 /// How often proofs that ended are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long requests whose agent was closed may take to end.
+const LAST_REQUESTS: Duration = Duration::from_secs(1);
+
 /// Starts the tunnel service and gives its public side.
 ///
 /// # Errors
@@ -62,10 +71,19 @@ pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Public>
     let rules = ProofRules { max_revocations: config.max_revocations, ..service::proof_rules() };
     let proofs = ProofBook::start(&platform, rules).await?;
     let tunnels = Tunnels::new(platform.outbox.clone());
-    let edge = Arc::new(Edge { config, tokens, proofs, tunnels, agents: Agents::default(), platform });
+    let quotas = Quotas::load(platform.outbox.clone(), config.max_used_up, platform.clock.now_ms()).await?;
+    let metering = Metering::new(platform.clone());
+    let agents = Agents::default();
+    let edge = Arc::new(Edge { config, tokens, proofs, tunnels, agents, quotas, metering, platform });
     edge.platform.consume(SUBSCRIPTIONS, Arc::new(consumers::Events(Arc::clone(&edge)))).await?;
     let sweeper = Arc::clone(&edge);
     edge.platform.lifecycle.spawn("tunnel.sweep", async move { sweeper.sweep_until_stopped().await });
+    let metered = Arc::clone(&edge);
+    edge.platform.lifecycle.spawn("tunnel.usage", async move {
+        metered.metering.flush_until_stopped(Duration::from_millis(metered.config.usage_interval_ms)).await;
+    });
+    let limited = Arc::clone(&edge);
+    edge.platform.lifecycle.spawn("tunnel.quotas", async move { limited.reload_quotas_until_stopped().await });
     Ok(http::public(edge))
 }
 
@@ -75,6 +93,8 @@ pub(crate) struct Edge {
     proofs: Arc<ProofBook>,
     tunnels: Tunnels,
     agents: Agents,
+    quotas: Quotas,
+    metering: Metering,
     platform: Platform,
 }
 
@@ -97,7 +117,7 @@ impl Edge {
 
     /// Closes agents whose proofs are void; how many.
     fn close_revoked(&self) -> usize {
-        let void = |(subscription, ver): &(_, u64)| self.proofs.is_revoked(subscription, *ver);
+        let void = |entitlement: &Entitlement| self.proofs.is_revoked(&entitlement.payer.1, entitlement.ver);
         let lost = self.agents.all().into_iter().filter(|agent| agent.entitlement.as_ref().is_some_and(void));
         lost.map(|agent| agent.close(close::ENTITLEMENT_LOST, "the subscription no longer entitles")).count()
     }
@@ -115,12 +135,29 @@ impl Edge {
             }
         }
         // Requests under way end first, then their agents go elsewhere.
-        let limit = Duration::from_millis(self.config.drain_ms);
-        let most = u32::try_from(self.config.max_requests_per_agent).unwrap_or(u32::MAX);
         let agents = self.agents.all();
+        self.idle(&agents, Duration::from_millis(self.config.drain_ms)).await;
+        agents.iter().for_each(|agent| agent.close(close::RESTART, "the edge restarts"));
+        // Requests that were cut off count what they carried.
+        self.idle(&agents, LAST_REQUESTS).await;
+        self.metering.flush().await;
+    }
+
+    /// Waits until no request of these agents is under way, but not longer than `limit`.
+    async fn idle(&self, agents: &[Arc<Agent>], limit: Duration) {
+        let most = u32::try_from(self.config.max_requests_per_agent).unwrap_or(u32::MAX);
         let idle = futures::future::join_all(agents.iter().map(|agent| agent.room.acquire_many(most)));
         let _ = self.platform.clock.timeout(limit, idle).await;
-        agents.iter().for_each(|agent| agent.close(close::RESTART, "the edge restarts"));
+    }
+
+    /// What other processes of this service were told of quotas.
+    async fn reload_quotas_until_stopped(&self) {
+        let (stop, interval) = (self.platform.lifecycle.token(), Duration::from_millis(self.config.quota_reload_ms));
+        while stop.run_until_cancelled(self.platform.clock.sleep(interval)).await.is_some() {
+            if let Err(error) = self.quotas.reload(self.platform.clock.now_ms()).await {
+                tracing::warn!(%error, "quotas could not be read again");
+            }
+        }
     }
 
     fn context(&self, headers: &HeaderMap) -> RequestContext {

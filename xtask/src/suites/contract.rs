@@ -6,7 +6,7 @@ mod cross_version;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use super::cargo_test::{self, Ran};
 use super::{Tally, defects};
@@ -32,9 +32,6 @@ pub(super) fn run(root: &Path, ran: &mut Ran) -> Result<Tally> {
     tally.record("the generated files are up to date", bless::run(root, true));
     tally.add(defects::run(root, ran)?);
     tally.record("docs/asyncapi.json passes @asyncapi/parser", asyncapi(root));
-    for path in bless::paths(root)?.iter().filter(|path| path.extension().is_some_and(|found| found == "ts")) {
-        tally.record(&format!("{} passes tsc --strict", path.display()), typescript(root, path));
-    }
     Ok(tally)
 }
 
@@ -54,11 +51,4 @@ fn asyncapi(root: &Path) -> Result<()> {
     let mut node = Command::new("node");
     node.arg(root.join("xtask/tools/npm/asyncapi.cjs")).arg(tools::home(root, "npm")).arg(root.join(ASYNCAPI));
     output(&mut node).map(|_| ())
-}
-
-fn typescript(root: &Path, path: &Path) -> Result<()> {
-    let compiler = tools::home(root, "npm").join("node_modules/typescript/lib/tsc.js");
-    let mut node = Command::new("node");
-    node.arg(compiler).args(["--noEmit", "--strict", "--target", "es2022", "--module", "esnext"]).arg(root.join(path));
-    output(&mut node).map(|_| ()).context("the generated types don't compile")
 }

@@ -1,4 +1,5 @@
-//! Everything in one process, from outside: the demo, restarts, bad configurations, traces, rotated secrets.
+//! Everything in one process, from outside: the demo, restarts, bad configurations, traces, rotated secrets,
+//! metering.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod child;
@@ -9,6 +10,7 @@ mod defects;
 mod demo;
 mod faults;
 mod guide;
+mod metering;
 mod rotation;
 mod running;
 mod sdk;

@@ -1,55 +1,16 @@
 //! Who may open a tunnel, and for how long.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use agent::{Options, Proved, Prover, TunnelError};
-use auth::{ProofSigner, Role, SignerRules, SigningKey};
-use bus::Trail;
+use agent::{Options, TunnelError};
+use auth::Role;
 use clock::Clock;
-use contracts::events::subscription::{ProofKeyPublishedV1, ProofRevokedV1, SubscriptionEvent};
+use contracts::events::subscription::ProofRevokedV1;
 use contracts::tunnels::close;
-use outbox::Unit;
-use service::{PROOF_AUDIENCE, PROOF_ISSUER, Platform};
 
-use crate::harness::{ACME, SOON, World, admitted, entitlement, token_of, world, world_with};
-
-/// The subscription service's side: it signs and revokes.
-struct Subscriptions {
-    signer: Arc<ProofSigner>,
-    platform: Platform,
-}
-
-impl Subscriptions {
-    async fn start(world: &World) -> Self {
-        let key = SigningKey::from_seed("k-1", &[7; 32]).unwrap();
-        let until_ms = Clock::system().now_ms() + 86_400_000;
-        let signer = Arc::new(ProofSigner::new(key, until_ms, SignerRules::new(PROOF_ISSUER, PROOF_AUDIENCE)));
-        let this = Self { signer, platform: world.host.platform("subscription").await.unwrap() };
-        this.publish(1, &ProofKeyPublishedV1 { key: this.signer.public() }.into()).await;
-        this
-    }
-
-    async fn publish(&self, sequence: u64, fact: &SubscriptionEvent) {
-        let mut unit = Unit::new();
-        unit.publish(&ACME.parse().unwrap(), sequence, &Trail::new("test"), fact);
-        self.platform.outbox.commit(unit).await.unwrap();
-    }
-
-    /// Proofs for `peer` that want to be renewed `refresh_ms` after they were made; counts them.
-    fn prover(&self, peer: &str, refresh_ms: u64) -> (Prover, Arc<AtomicU64>) {
-        let (signer, peer, count) = (Arc::clone(&self.signer), peer.to_owned(), Arc::new(AtomicU64::new(0)));
-        let counted = Arc::clone(&count);
-        let prover = Prover::new(move || {
-            counted.fetch_add(1, Ordering::Relaxed);
-            let now_ms = Clock::system().now_ms();
-            let proof = signer.issue(entitlement(&peer, now_ms), now_ms).unwrap().proof;
-            Box::pin(async move { Ok(Proved { proof, refresh_at_ms: now_ms + refresh_ms }) })
-        });
-        (prover, count)
-    }
-}
+use crate::harness::{ACME, SOON, admitted, token_of, world, world_with};
+use crate::subscriptions::Subscriptions;
 
 fn code(error: Option<TunnelError>) -> String {
     match error {

@@ -9,4 +9,7 @@ mod http2;
 mod names;
 mod origin;
 mod passing;
+mod quotas;
+mod subscriptions;
 mod switching;
+mod usage;
