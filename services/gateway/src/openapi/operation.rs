@@ -23,6 +23,20 @@ pub(super) enum Access {
     Admin,
 }
 
+/// One good answer.
+struct Answer {
+    status: u16,
+    about: &'static str,
+    body: Body,
+}
+
+enum Body {
+    None,
+    Json(SchemaOf),
+    /// Of this media type, as this schema has it.
+    Other(&'static str, Value),
+}
+
 /// One method of one path.
 pub(super) struct Operation {
     pub(super) method: &'static str,
@@ -35,7 +49,7 @@ pub(super) struct Operation {
     pub(super) is_idempotent: bool,
     parameters: Vec<Value>,
     pub(super) body: Option<(SchemaOf, Value)>,
-    answers: Vec<(u16, &'static str, Option<(&'static str, Value, Option<SchemaOf>)>)>,
+    answers: Vec<Answer>,
     codes: Vec<Code>,
 }
 
@@ -87,7 +101,7 @@ impl Operation {
 
     /// Answers with JSON of this type.
     pub(super) fn gives(mut self, status: u16, about: &'static str, schema: SchemaOf) -> Self {
-        self.answers.push((status, about, Some(("application/json", json!({}), Some(schema)))));
+        self.answers.push(Answer { status, about, body: Body::Json(schema) });
         self
     }
 
@@ -99,13 +113,13 @@ impl Operation {
         media_type: &'static str,
         schema: Value,
     ) -> Self {
-        self.answers.push((status, about, Some((media_type, schema, None))));
+        self.answers.push(Answer { status, about, body: Body::Other(media_type, schema) });
         self
     }
 
     /// Answers without a body.
     pub(super) fn ends(mut self, status: u16, about: &'static str) -> Self {
-        self.answers.push((status, about, None));
+        self.answers.push(Answer { status, about, body: Body::None });
         self
     }
 
@@ -123,11 +137,14 @@ impl Operation {
             parameters.push(json!({ "$ref": "#/components/parameters/IdempotencyKey" }));
         }
         let mut responses = codes::responses(common(self).into_iter().chain(self.codes.iter().copied()).collect());
-        for (status, about, content) in &self.answers {
+        for Answer { status, about, body } in &self.answers {
             let mut answer = json!({ "description": about, "headers": answer_headers() });
-            if let Some((media_type, literal, schema)) = content {
-                let schema = schema.map_or_else(|| literal.clone(), |of| of(schemas).to_value());
-                answer["content"] = json!({ *media_type: { "schema": schema } });
+            match body {
+                Body::None => {}
+                Body::Json(of) => {
+                    answer["content"] = json!({ "application/json": { "schema": of(schemas).to_value() } });
+                }
+                Body::Other(media_type, schema) => answer["content"] = json!({ *media_type: { "schema": schema } }),
             }
             responses.insert(status.to_string(), answer);
         }
