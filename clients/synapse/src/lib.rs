@@ -14,4 +14,5 @@ pub mod limits;
 pub mod tunnel;
 pub mod webhooks;
 
+pub use admin::Told;
 pub use api::{Api, ApiError};

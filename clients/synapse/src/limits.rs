@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use reqwest::Method;
 
-use crate::admin::call;
+use crate::admin::{Told, call};
 
 /// Look at rate limits, and fill buckets.
 #[derive(Args)]
@@ -50,11 +50,11 @@ enum Action {
     },
 }
 
-/// Does what was asked and prints the answer as JSON.
+/// Does what was asked; the answer is JSON.
 ///
 /// # Errors
 /// No answer, or the process's own words.
-pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
+pub async fn run(arguments: Arguments) -> anyhow::Result<Told> {
     let admin = &arguments.admin;
     let hours = |hours: u64| [("hours", hours.to_string())];
     let answer = match arguments.action {
@@ -72,6 +72,5 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
             call(admin, Method::POST, &["limits", &policy, "reset-statistics"], &[]).await?
         }
     };
-    println!("{answer:#}");
-    Ok(())
+    Ok(Told::of(true, &answer, |_| String::new()))
 }

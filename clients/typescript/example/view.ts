@@ -122,10 +122,13 @@ export class View {
       waiting: `trying again in ${seconds} s`,
       closed: "disconnected",
     }[state.name];
-    const reason = state.name === "waiting" || state.name === "closed" ? state.reason : "";
-    const hint = state.name === "waiting" ? " Open conversations go on." : " Reload the page to come back.";
-    this.#problem.textContent = `No connection to the gateway: ${reason}.${hint}`;
-    this.#problem.hidden = reason === "";
+    if (state.name === "waiting" || state.name === "closed") {
+      const hint = state.name === "waiting" ? "Open conversations go on." : "Reload the page to come back.";
+      this.#problem.textContent = `No connection to the gateway: ${state.reason}. ${hint}`;
+      this.#problem.hidden = false;
+    } else if (state.name === "open") {
+      this.#problem.hidden = true;
+    }
   }
 
   people(own: string, others: Person[], talks: Map<string, Talk>, chosen: string | undefined): void {

@@ -74,10 +74,13 @@ pub(super) fn unpack(home: &Path, package: &str, program: &str) -> Result<()> {
 fn get_with_needs(folder: &Path, package: &str) -> Result<()> {
     let mut list = Command::new("apt-get");
     list.args(["install", "--print-uris", "--quiet=2", "--yes", "--no-install-recommends", package]);
-    // `'https://…' name_version_architecture.deb size hash`, one line each.
     let listed = output(&mut list)?;
-    let names = listed.lines().filter_map(|line| line.split_whitespace().nth(1)?.split('_').next());
-    output(Command::new("apt-get").arg("download").args(names).current_dir(folder)).map(|_| ())
+    output(Command::new("apt-get").arg("download").args(names(&listed)).current_dir(folder)).map(|_| ())
+}
+
+/// The packages of a list whose lines are `'https://…' name_version_architecture.deb size hash`.
+fn names(listed: &str) -> impl Iterator<Item = &str> {
+    listed.lines().filter_map(|line| line.split_whitespace().nth(1)?.split('_').next())
 }
 
 /// The folders below `root`, relative to it, that hold shared libraries; not the program's own, which it knows.
@@ -112,4 +115,37 @@ fn with_fresh_lists(get: impl Fn() -> Result<()>) -> Result<()> {
     }
     output(Command::new("apt-get").args(["update", "--quiet"])).context("the package lists can't be fetched")?;
     get()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_are_named_without_version_and_architecture() {
+        let listed = "'http://deb.example/o/libogg0_1.3.5-3_amd64.deb' libogg0_1.3.5-3_amd64.deb 23412 SHA256:00\n\
+                      'http://deb.example/c/chromium_1%7edeb12_amd64.deb' chromium_1~deb12_amd64.deb 1 SHA256:00\n";
+        assert_eq!(names(listed).collect::<Vec<_>>(), ["libogg0", "chromium"]);
+    }
+
+    #[test]
+    fn libraries_are_looked_for_where_they_lie() {
+        let root = tempfile::tempdir().unwrap();
+        for file in ["usr/lib/a/libone.so.1", "usr/lib/a/b/libtwo.so", "usr/lib/prog/libown.so", "usr/share/doc/notes"]
+        {
+            let path = root.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        let mut found = Vec::new();
+        library_folders(root.path(), &root.path().join("usr/lib/prog"), &mut found).unwrap();
+        assert_eq!(found, ["usr/lib/a", "usr/lib/a/b"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn zz_temporary() {
+        let home = std::path::PathBuf::from("/tmp/chr/coturn");
+        let _ = fs::remove_dir_all(&home);
+        unpack(&home, "coturn", "usr/bin/turnserver").unwrap();
+    }
 }

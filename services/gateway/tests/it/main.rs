@@ -16,6 +16,7 @@ mod messages;
 mod nats;
 mod openapi;
 mod papers;
+mod presence;
 mod proof_keys;
 mod refusals;
 mod resume;

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::super::book::{Offence, Promise, Sort};
 use super::{Answered, Visit};
 
-fn route(name: &str) -> Promise {
+/// A route's promise.
+pub(super) fn route(name: &str) -> Promise {
     Promise::new(Sort::Http, name)
 }
 

@@ -1,5 +1,6 @@
 //! The public API as a customer speaks it: routes, problems, headers, frames.
 
+mod billing;
 mod http;
 mod socket;
 
@@ -38,6 +39,7 @@ pub(super) fn promises() -> Vec<Promise> {
     let http = http.into_iter().chain(["POST /v1/subscriptions/{id}/verify", "GET /v1/ws"]);
     let frames = ["hello", "outcome", "auth", "ping", "presence", "session", "signal", "closing"];
     http.map(|name| Promise::new(Sort::Http, name))
+        .chain(billing::promises())
         .chain(frames.into_iter().map(|name| Promise::new(Sort::Frame, name)))
         .collect()
 }
@@ -108,9 +110,13 @@ pub(super) async fn left(visit: &Visit<'_>, open: Open) -> Vec<String> {
 /// Visits the API.
 pub(super) async fn check(visit: &Visit<'_>) {
     http::check(visit).await;
+    billing::check(visit).await;
     socket::check(visit).await;
     match http::buy(visit).await {
         Some(bought) => {
+            if let Some(stripe) = visit.stripe {
+                billing::live(visit, &bought, &stripe.price).await;
+            }
             socket::live(visit, &bought).await;
             http::cancel(visit, &bought).await;
         }
