@@ -5,7 +5,7 @@ use contracts::http::{
     CancelSubscription, ChangePlan, CreateCheckout, CreatePortal, CreateSubscription, TicketIssued, VerifySubscription,
 };
 use contracts::requests::billing::UsageView;
-use contracts::requests::presence::{PeerPage, PeerView};
+use contracts::requests::presence::{PeerCounts, PeerPage, PeerView};
 use contracts::requests::subscription::{
     Checkout, Plans, PlansReport, Portal, ProofIssued, SubscriptionPage, SubscriptionView,
 };
@@ -188,7 +188,16 @@ fn peers() -> Vec<Operation> {
             .about("Peers of the tenant that are not offline.")
             .query("limit", "How many a page.", limit())
             .query("after", "The `next` of the last page.", text())
+            .query("room", "Only those in this room.", text())
+            .query("tag", "Only those with this tag.", text())
+            .query("capability", "Only those with this capability.", text())
+            .query("same_network", "Only those that seem to be in the caller's network.", json!({ "type": "boolean" }))
             .gives(200, "A page.", schema::<PeerPage>)
+            .refuses(&[Code::Conflict]),
+        Operation::new(("get", "/v1/presence"), "countPeers", PEERS, Reader, "How many are here")
+            .about("Answered from counters, however many there are.")
+            .query("room", "Also how many are in this room.", text())
+            .gives(200, "The counts.", schema::<PeerCounts>)
             .refuses(&[Code::Conflict]),
         Operation::new(("get", "/v1/peers/{id}"), "getPeer", PEERS, Reader, "Where one peer stands")
             .about("Also when it is offline.")
