@@ -1,6 +1,7 @@
 //! The HTTP side of the public API.
 
 mod extract;
+mod ice_servers;
 mod jwks;
 mod peers;
 mod streams;
@@ -33,6 +34,7 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/subscriptions/{id}/verify", post(subscriptions::verify))
         .route("/v1/peers", get(peers::list))
         .route("/v1/peers/{id}", get(peers::get))
+        .route("/v1/ice-servers", get(ice_servers::get))
         .route("/v1/tickets", post(tickets::issue))
         .route("/v1/ws", get(socket::upgrade))
         .route("/v1/stream", get(streams::open))

@@ -9,7 +9,7 @@ use bus::{Asked, Bus, Trail};
 use clock::Clock;
 use contracts::requests::billing::UsageV1;
 use contracts::requests::presence::{ConnectV1, Connected, DisconnectV1, ListV1, LookupV1, SetStatusV1};
-use contracts::requests::signaling::{OpenSessionV1, SendV1};
+use contracts::requests::signaling::{IceServersV1, OpenSessionV1, SendV1};
 use contracts::requests::subscription::{
     CancelV1, ChangePlanV1, CheckPlansV1, CreateCheckoutV1, CreatePortalV1, CreateV1, GetV1, ListPlansV1,
     ListProofKeysV1, ListV1 as ListSubscriptionsV1, ProofKeys, ResumeV1, VerifyV1,
@@ -50,6 +50,7 @@ impl Doubles {
         self.own(bus, clock, sample::<ListV1>).await;
         self.own(bus, clock, sample::<OpenSessionV1>).await;
         self.own(bus, clock, sample::<SendV1>).await;
+        self.own(bus, clock, sample::<IceServersV1>).await;
         self.own(bus, clock, sample::<CreateV1>).await;
         self.own(bus, clock, sample::<GetV1>).await;
         self.own(bus, clock, sample::<VerifyV1>).await;

@@ -3,7 +3,11 @@
 #[path = "../contract/mod.rs"]
 mod contract;
 mod ending;
+mod fuzz;
+mod gateways;
 mod harness;
+mod mailbox;
 mod opening;
 mod proofs;
 mod sending;
+mod several;
