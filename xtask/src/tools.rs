@@ -29,6 +29,9 @@ pub(crate) struct Tool {
 enum Source {
     /// A Debian package: this file of it.
     Debian { package: &'static str, file: &'static str },
+    /// A Debian package and those of its dependencies that this machine lacks, unpacked whole; `program` reports the
+    /// version.
+    DebianTree { package: &'static str },
     /// A virtual environment with what this requirements file (under `xtask/tools/`) lists.
     Python { requirements: &'static str, text: &'static str },
     /// The npm packages that a lock file under `xtask/tools/` names.
@@ -52,6 +55,12 @@ pub(crate) const TOOLS: &[Tool] = &[
         version: "2.15.1",
         source: Source::Python { requirements: "nats-server.txt", text: include_str!("../tools/nats-server.txt") },
         program: "bin/nats-server",
+    },
+    Tool {
+        name: "coturn",
+        version: "4.6.1",
+        source: Source::DebianTree { package: "coturn" },
+        program: "usr/bin/turnserver",
     },
     Tool {
         name: "moto",
@@ -184,6 +193,7 @@ impl Tool {
         remove(&home)?;
         match self.source {
             Source::Debian { package, file } => apt::install(&home, package, file, self.version),
+            Source::DebianTree { package } => apt::install_tree(&home, package, self.program, self.version),
             Source::Python { requirements, text } => python::install(&home, requirements, text),
             Source::Npm { package, lock } => node::install(&home, package, lock),
             Source::Cargo { krate, arguments } => cargo::install(folder, &home, krate, self.version, arguments),
@@ -198,6 +208,7 @@ impl Tool {
     fn pin(&self, home: &Path) -> String {
         let detail = match self.source {
             Source::Debian { package, file } => format!("debian {package} {file}"),
+            Source::DebianTree { package } => format!("debian tree {package}"),
             // A virtual environment's programs name their interpreter by its full path: a moved clone needs a new one.
             Source::Python { text, .. } => format!("python {}\n{text}", home.display()),
             Source::Npm { lock, .. } => format!("npm\n{lock}"),

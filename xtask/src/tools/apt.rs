@@ -40,6 +40,35 @@ pub(super) fn install(home: &Path, package: &str, file: &str, version: &str) -> 
     Ok(())
 }
 
+/// Downloads `package` and what it depends on and this machine does not have, unpacks all of it into `home`, and makes
+/// sure that `program` there reports `version`. Its libraries are looked for below `home` first.
+pub(super) fn install_tree(home: &Path, package: &str, program: &str, version: &str) -> Result<()> {
+    let failed = || format!("can't get {package} {version} for {}: {HINT}", home.join(program).display());
+    let download = home.join("download");
+    fs::create_dir_all(&download)?;
+    get(&download, package).with_context(failed)?;
+    for missing in missing(package).with_context(failed)?.iter().filter(|missing| *missing != package) {
+        get(&download, missing).with_context(failed)?;
+    }
+    for entry in fs::read_dir(&download)? {
+        output(Command::new("dpkg").arg("-x").arg(entry?.path()).arg(home)).with_context(failed)?;
+    }
+    fs::remove_dir_all(&download)?;
+    let libraries = home.join(format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH));
+    let reported = output(Command::new(home.join(program)).arg("--version").env("LD_LIBRARY_PATH", &libraries))
+        .with_context(failed)?;
+    let fits = reported.lines().any(|line| line.trim() == version);
+    ensure!(fits, "the package mirror offers `{}`, the tests need {version}; {}", reported.trim(), failed());
+    Ok(())
+}
+
+// What apt would install with the package: it says so without doing it, and without being root.
+fn missing(package: &str) -> Result<Vec<String>> {
+    let plan = output(Command::new("apt-get").args(["install", "--simulate", "--no-install-recommends", package]))?;
+    let names = plan.lines().filter_map(|line| line.strip_prefix("Inst ")?.split(' ').next());
+    Ok(names.map(str::to_owned).collect())
+}
+
 // A machine that has never fetched its package lists fails the first time.
 fn get(folder: &Path, package: &str) -> Result<()> {
     let download = || output(Command::new("apt-get").args(["download", package]).current_dir(folder));

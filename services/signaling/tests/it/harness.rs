@@ -33,6 +33,8 @@ use crate::gateways::{Gateways, Node};
 /// Longest wait for anything; a slow machine needs more than a quick one, and nobody waits for it in vain.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 pub(crate) const START_MS: u64 = 1_790_000_000_000;
+/// When keys and entitlements end: later than any test's clock, which may be set to the machine's.
+const FAR_MS: u64 = 4_000_000_000_000;
 /// The tenant most tests act in.
 pub(crate) const ACME: &str = "acme";
 
@@ -131,7 +133,7 @@ impl World {
         // The same key in every life of a test's world.
         let key = SigningKey::from_seed("k-1", &[7; 32]).unwrap();
         let world = Self {
-            signer: ProofSigner::new(key, START_MS + 86_400_000, SignerRules::new(PROOF_ISSUER, PROOF_AUDIENCE)),
+            signer: ProofSigner::new(key, FAR_MS, SignerRules::new(PROOF_ISSUER, PROOF_AUDIENCE)),
             peers: Arc::default(),
             key_requests: Arc::default(),
             stuck: Arc::new(watch::Sender::new(true)),
@@ -374,7 +376,7 @@ fn entitlement(peer: &str, tenant: &str) -> Entitlement {
         plan: "team".into(),
         limits: BTreeMap::new(),
         features: Vec::new(),
-        entitled_until_ms: START_MS + 86_400_000,
+        entitled_until_ms: FAR_MS,
         proof_id: "p-1".into(),
         peer_key: None,
     }

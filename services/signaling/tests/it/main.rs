@@ -11,3 +11,4 @@ mod opening;
 mod proofs;
 mod sending;
 mod several;
+mod turn;

@@ -1,11 +1,10 @@
 use anyhow::{Context, ensure};
+use contracts::signals::signaling::SAMPLE_SDP as SDP;
 use serde_json::{Value, json};
 
 use super::super::client::{Client, fields};
 use super::super::suite::is_text;
 use super::{Case, case};
-
-const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n";
 
 pub(super) fn cases() -> Vec<Case> {
     [opening(), negotiation(), ends(), order()].into_iter().flatten().collect()
