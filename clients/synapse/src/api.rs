@@ -1,8 +1,9 @@
 //! The gateway's HTTP API and the few calls to Stripe's that the demo makes as "the customer at Stripe".
 
-use contracts::SubscriptionId;
+use agent::{Proved, Prover};
 use contracts::http::{CreateSubscription, Problem, VerifySubscription};
 use contracts::requests::subscription::{ProofIssued, SubscriptionView};
+use contracts::{PeerId, SubscriptionId};
 use reqwest::{Client, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
 
@@ -76,6 +77,19 @@ impl Api {
     /// The gateway's problem, or no answer.
     pub async fn verify(&self, id: &SubscriptionId, body: &VerifySubscription) -> Result<ProofIssued, ApiError> {
         self.call(self.client.post(format!("{}/v1/subscriptions/{id}/verify", self.gateway)).json(body)).await
+    }
+
+    /// What an agent asks for a new proof each time one is due.
+    pub fn prover(&self, subscription: SubscriptionId, peer_id: PeerId) -> Prover {
+        let api = self.clone();
+        let ask = VerifySubscription { peer_id, peer_key: None };
+        Prover::new(move || {
+            let (api, subscription, ask) = (api.clone(), subscription.clone(), ask.clone());
+            Box::pin(async move {
+                let issued = api.verify(&subscription, &ask).await.map_err(|error| error.to_string())?;
+                Ok(Proved { proof: issued.proof, refresh_at_ms: issued.refresh_at_ms })
+            })
+        })
     }
 
     async fn call<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ApiError> {

@@ -3,12 +3,11 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use agent::{Agent, Event, HostHeader, Origin, Proved, Prover, Status};
+use agent::{Agent, Event, HostHeader, Origin, Prover, Status};
 use anyhow::{Context, ensure};
-use clock::{Clock, Entropy};
-use contracts::http::VerifySubscription;
+use clock::Clock;
+use contracts::PeerId;
 use contracts::tunnels::TunnelView;
-use contracts::{PeerId, SubscriptionId};
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -38,8 +37,8 @@ struct Http {
     /// servers that answer to no other), or a fixed name.
     #[arg(long, default_value = "public", value_name = "public|origin|NAME")]
     host_header: String,
-    /// Who this agent is; the same agent gets the same address again. By default made of this machine's user and the
-    /// origin.
+    /// Who this agent is; the same agent gets the same address again. By default made of the origin, this machine and a
+    /// seed in ~/.synapse/agent-seed.
     #[arg(long)]
     agent_id: Option<String>,
     /// The edge.
@@ -95,37 +94,17 @@ fn options(http: &Http) -> anyhow::Result<agent::Options> {
     };
     let agent_id: PeerId = match &http.agent_id {
         Some(id) => id.parse().map_err(|error| anyhow::anyhow!("--agent-id: {error}"))?,
-        None => own_id(&address)?,
+        None => crate::agent_id::agent_id(&address)?,
     };
     let base = agent::Options::new(&http.edge, &http.token, agent_id.clone(), Origin { host, ..origin });
     Ok(agent::Options { name: http.name.clone(), prover: prover(http, agent_id)?, ..base })
 }
 
-/// The same for the same origin on the same machine and, for others, hardly ever the same.
-fn own_id(address: &str) -> anyhow::Result<PeerId> {
-    let machine = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
-    let seed = format!("{machine}\n{address}");
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, seed.as_bytes());
-    // Without a machine's id two machines would be one agent: then it is another one each time.
-    let bytes =
-        if machine.is_empty() { Entropy::system().next_u64().to_be_bytes().to_vec() } else { digest.as_ref().to_vec() };
-    let text: String = bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("agent-{text}").parse().map_err(|error| anyhow::anyhow!("{error}"))
-}
-
 fn prover(http: &Http, agent_id: PeerId) -> anyhow::Result<Option<Prover>> {
     let Some(subscription) = &http.subscription else { return Ok(None) };
-    let subscription: SubscriptionId =
-        subscription.parse().map_err(|error| anyhow::anyhow!("--subscription: {error}"))?;
+    let subscription = subscription.parse().map_err(|error| anyhow::anyhow!("--subscription: {error}"))?;
     let api = Api::new(http.gateway.as_ref().unwrap_or(&http.edge), &http.token);
-    Ok(Some(Prover::new(move || {
-        let (api, subscription, ask) =
-            (api.clone(), subscription.clone(), VerifySubscription { peer_id: agent_id.clone(), peer_key: None });
-        Box::pin(async move {
-            let issued = api.verify(&subscription, &ask).await.map_err(|error| error.to_string())?;
-            Ok(Proved { proof: issued.proof, refresh_at_ms: issued.refresh_at_ms })
-        })
-    })))
+    Ok(Some(api.prover(subscription, agent_id)))
 }
 
 struct Printer<'a> {
@@ -279,13 +258,5 @@ mod tests {
             let error = format!("{:#}", options(&http(given)).err().unwrap());
             assert!(error.contains(hint), "{error}");
         }
-    }
-
-    #[test]
-    fn the_same_machine_and_origin_are_the_same_agent() {
-        if std::fs::read_to_string("/etc/machine-id").is_ok_and(|id| !id.is_empty()) {
-            assert_eq!(own_id("127.0.0.1:3000").unwrap(), own_id("127.0.0.1:3000").unwrap());
-        }
-        assert_ne!(own_id("127.0.0.1:3000").unwrap(), own_id("127.0.0.1:4000").unwrap());
     }
 }

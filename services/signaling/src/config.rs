@@ -26,6 +26,8 @@ pub struct Config {
     pub mailbox_retry_min_ms: u64,
     pub mailbox_retry_max_ms: u64,
     pub expired_keep_ms: u64,
+    pub max_cached_peers: usize,
+    pub peer_cache_ttl_ms: u64,
     pub max_requests: usize,
     pub max_revocations: usize,
     pub stun_urls: Vec<String>,
@@ -88,6 +90,8 @@ impl Validate for Config {
         let rule = "is above mailbox_retry_max_ms";
         checks.require(ordered, "mailbox_retry_min_ms", rule, "make it the smaller of the two");
         checks.range("expired_keep_ms", self.expired_keep_ms, 60_000..=2_592_000_000);
+        checks.range("max_cached_peers", self.max_cached_peers, 0..=1_000_000);
+        checks.range("peer_cache_ttl_ms", self.peer_cache_ttl_ms, 100..=300_000);
         checks.range("max_requests", self.max_requests, 1..=10_000);
         checks.range("max_revocations", self.max_revocations, 100..=10_000_000);
         ice::check(self, &mut checks);

@@ -62,6 +62,7 @@ impl Consumer for Events {
                 let found: FoundPeer = outbox::read(NAME, event)?;
                 let again = |session: crate::session::Session| session.find_again(&found.peer_id);
                 end::tell_sessions(&self.0, event, &found.peer_id, unit, again).await?;
+                self.0.peers.forget(&event.tenant, &found.peer_id);
                 self.0.wakes.wake(&event.tenant, &found.peer_id);
             }
             _ => {}

@@ -58,12 +58,17 @@ pub(crate) async fn hand_over(
     content: &Content,
 ) -> Result<bool, BusError> {
     let own = &signaling.platform.node_id;
-    match content {
+    let taken = match content {
         Content::Signal(letter) => tell(signaling, tenant, trail, node, id, &letter.deliver(id, to, own)).await,
         Content::Receipt(receipt) => {
             tell(signaling, tenant, trail, node, id, &mailbox::receipt(id, to, receipt, own)).await
         }
+    };
+    if !matches!(taken, Ok(true)) {
+        // Presence is asked anew: the peer may have moved.
+        signaling.peers.forget(tenant, to);
     }
+    taken
 }
 
 async fn tell(

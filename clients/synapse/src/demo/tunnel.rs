@@ -3,12 +3,11 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use agent::{Agent, Options, Origin, Proved, Prover, Status, TunnelError};
+use agent::{Agent, Options, Origin, Status, TunnelError};
 use anyhow::{Context, ensure};
 use aws_lc_rs::digest;
 use clock::Entropy;
 use contracts::PeerId;
-use contracts::http::VerifySubscription;
 use contracts::requests::subscription::SubscriptionView;
 use contracts::tunnels::close;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
@@ -46,18 +45,9 @@ pub(super) async fn open(
     let edge = target.tunnels.as_deref().unwrap_or(&target.gateway);
     let cut = watch::Sender::new(0);
     let wire = lay_wire(edge, cut.subscribe()).await?;
-    let (api, subscription, peer_id) = (api.clone(), created.subscription_id.clone(), laptop.clone());
-    let prover = Prover::new(move || {
-        let (api, subscription, ask) =
-            (api.clone(), subscription.clone(), VerifySubscription { peer_id: peer_id.clone(), peer_key: None });
-        Box::pin(async move {
-            let issued = api.verify(&subscription, &ask).await.map_err(|error| error.to_string())?;
-            Ok(Proved { proof: issued.proof, refresh_at_ms: issued.refresh_at_ms })
-        })
-    });
     let origin = Origin::try_new(&local.to_string())?;
     let options = Options {
-        prover: Some(prover),
+        prover: Some(api.prover(created.subscription_id.clone(), laptop.clone())),
         ..Options::new(format!("http://{wire}"), &target.token, laptop.clone(), origin)
     };
     let agent = agent::start(options).await?;

@@ -1,5 +1,4 @@
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -32,7 +31,7 @@ impl Coturn {
     /// # Panics
     /// When it does not answer.
     pub fn restart(&mut self) {
-        let mut command = tool("usr/bin/turnserver");
+        let mut command = tool("turnserver");
         command.args(["-n", "--no-cli", "--no-tls", "--no-dtls", "--use-auth-secret", "--realm=synapse"]);
         command.args(["--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1", "--log-file=stdout", "--simple-log"]);
         command.arg(format!("--listening-port={}", self.server.port));
@@ -48,7 +47,7 @@ impl Coturn {
     /// # Panics
     /// When the client is missing or does not end within a minute.
     pub fn client(&self, username: &str, password: &str, options: &[&str]) -> String {
-        let mut command = tool("usr/bin/turnutils_uclient");
+        let mut command = tool("turnutils_uclient");
         command.args(["-v", "-c", "-X", "-n", "1", "-L", "127.0.0.1", "-u", username, "-w", password]);
         command.arg("-p").arg(self.server.port.to_string()).args(options).arg("127.0.0.1");
         let log = self.server.home.path().join(format!("client-{}", free_port()));
@@ -60,12 +59,17 @@ impl Coturn {
 
 lifecycle!(Coturn);
 
-/// A program of the package, which finds the libraries that came with it.
-fn tool(path: &str) -> Command {
-    let program = program("coturn", path);
-    let home: PathBuf = program.ancestors().nth(3).expect("programs lie three folders deep").to_owned();
-    let mut command = Command::new(program);
-    command.env("LD_LIBRARY_PATH", home.join(format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH)));
+/// A program of the package, started as its `bin/turnserver` starts the server: with the libraries that came with it.
+fn tool(name: &str) -> Command {
+    let server = program("coturn", "bin/turnserver");
+    if name == "turnserver" {
+        return Command::new(server);
+    }
+    let script = std::fs::read_to_string(&server).expect("it is a script");
+    let other = script.replace("/turnserver", &format!("/{name}"));
+    // The script finds its libraries from its own place.
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(other).arg(server);
     command
 }
 

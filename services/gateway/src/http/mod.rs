@@ -8,7 +8,7 @@ mod streams;
 mod subscriptions;
 mod tickets;
 
-pub(crate) use extract::bearer;
+pub(crate) use extract::{address, bearer};
 
 use std::sync::Arc;
 
@@ -35,6 +35,7 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/peers", get(peers::list))
         .route("/v1/peers/{id}", get(peers::get))
         .route("/v1/ice-servers", get(ice_servers::get))
+        .route("/v1/presence", get(peers::count))
         .route("/v1/tickets", post(tickets::issue))
         .route("/v1/ws", get(socket::upgrade))
         .route("/v1/stream", get(streams::open))

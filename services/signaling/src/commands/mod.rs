@@ -6,13 +6,11 @@ pub(crate) mod ice_servers;
 pub(crate) mod open_session;
 pub(crate) mod send;
 
-use std::time::Duration;
-
 use bus::Trail;
 use contracts::events::presence::PeerStatus;
-use contracts::requests::presence::{LookupRefusal, LookupV1};
+use contracts::requests::presence::LookupRefusal;
 use contracts::{NodeId, PeerId, TenantId};
-use service::{Rejection, expect_reply};
+use service::Rejection;
 
 use crate::Signaling;
 
@@ -32,18 +30,14 @@ pub(crate) enum Place {
     Barred,
 }
 
-/// Asks presence where a peer is. `R` is whatever the asker refuses with.
+/// Where a peer is, by what presence says. `R` is whatever the asker refuses with.
 async fn place<R>(
     signaling: &Signaling,
     tenant: &TenantId,
     trail: &Trail,
     peer_id: &PeerId,
 ) -> Result<Place, Rejection<R>> {
-    let platform = &signaling.platform;
-    let lookup = LookupV1 { peer_id: peer_id.clone() };
-    let timeout = Duration::from_millis(signaling.config.lookup_timeout_ms);
-    let answer = platform.bus.ask(&platform.sender, tenant, trail, &lookup, timeout).await?;
-    let peer = match expect_reply(answer) {
+    let peer = match signaling.peers.lookup(tenant, trail, peer_id).await {
         Ok(peer) => peer,
         Err(Rejection::Refused(LookupRefusal::UnknownPeer)) => return Ok(Place::Unknown),
         Err(Rejection::Refused(LookupRefusal::Unknown)) => return Ok(Place::Away),

@@ -11,6 +11,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::harness::SOON;
 
+/// The gateways, by the peer that each holds; `elsewhere` holds whoever moves there.
+const NODES: [&str; 4] = ["alice", "bob", "carol", "elsewhere"];
+
 /// How the gateway of a peer deals with what comes for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Manner {
@@ -40,12 +43,13 @@ impl Gateways {
     pub(crate) async fn start(bus: &Bus, clock: &Clock) -> Self {
         let gateways = Self::default();
         let sender = Sender::new("gateway", clock.clone(), Entropy::system());
-        for kind in [DeliverV1::KIND, ReceiptV1::KIND] {
-            let mut signals = bus.listen(kind, None, None, 1_000).await.unwrap();
+        let kinds = NODES.into_iter().flat_map(|node| [(node, DeliverV1::KIND), (node, ReceiptV1::KIND)]);
+        for (node, kind) in kinds {
+            let mut signals = bus.listen(kind, Some(&format!("node-{node}")), None, 1_000).await.unwrap();
             let (gateways, bus, sender) = (gateways.clone(), bus.clone(), sender.clone());
             tokio::spawn(async move {
                 while let Some(envelope) = signals.next().await {
-                    let Some((reply_to, told)) = gateways.take(&envelope) else { continue };
+                    let Some((reply_to, told)) = gateways.take(node, &envelope) else { continue };
                     let trail = Trail::new("gateway");
                     let _ = bus.tell(&sender, reply_to.as_str(), &envelope.tenant, &trail, &told).await;
                 }
@@ -55,26 +59,24 @@ impl Gateways {
     }
 
     /// Notes what came; gives the answer, where there is one.
-    fn take(&self, envelope: &Envelope) -> Option<(NodeId, TakenV1)> {
+    fn take(&self, node: &str, envelope: &Envelope) -> Option<(NodeId, TakenV1)> {
         let mut state = self.0.lock().unwrap();
-        let manner = |state: &State, peer: &str| state.manners.get(peer).copied().unwrap_or_default();
+        let manner = state.manners.get(node).copied().unwrap_or_default();
         let answer = |manner: Manner, signal_id: SignalId| match manner {
             Manner::TakesSilently => None,
             manner => Some(TakenV1 { signal_id, taken: manner == Manner::Takes }),
         };
         if envelope.kind == ReceiptV1::KIND {
             let told: ReceiptV1 = serde_json::from_slice(&envelope.data).unwrap();
-            let manner = manner(&state, told.sender.as_str());
             if manner != Manner::Refuses {
                 state.receipts.push((told.sender.to_string(), told.receipt));
             }
             return Some(told.reply_to).zip(answer(manner, told.receipt_id));
         }
         let deliver: DeliverV1 = serde_json::from_slice(&envelope.data).unwrap();
-        let manner = manner(&state, deliver.to.as_str());
         let reply = deliver.reply_to.clone().zip(deliver.signal_id.clone());
         if manner != Manner::Refuses {
-            let nodes = state.nodes.entry(deliver.to.to_string()).or_default();
+            let nodes = state.nodes.entry(node.to_owned()).or_default();
             nodes.retain(|node| node.send(deliver.clone()).is_ok());
         }
         let (reply_to, id) = reply?;

@@ -13,7 +13,7 @@ use clock::{Clock, Entropy, ManualClock};
 use contracts::events::presence::{OfflineReason, PeerStatus, PeerWentOfflineV1, PeerWentOnlineV1, PresenceEvent};
 use contracts::events::signaling::SignalingEvent;
 use contracts::events::subscription::{ProofKeyPublishedV1, ProofRevokedV1, SubscriptionEvent};
-use contracts::requests::presence::{LookupRefusal, LookupV1, PeerView};
+use contracts::requests::presence::{LookupRefusal, LookupV1, PeerView, Profile};
 use contracts::requests::signaling::{
     Forwarded, OpenSessionRefusal, OpenSessionV1, SendRefusal, SendV1, SessionOpened,
 };
@@ -48,6 +48,8 @@ pub(crate) struct World {
     pub(crate) signer: ProofSigner,
     /// What the presence double says.
     pub(crate) peers: Arc<Mutex<HashMap<String, PeerView>>>,
+    /// How often the presence double was asked.
+    pub(crate) lookups: Arc<AtomicUsize>,
     /// How often the subscription double was asked for its keys, and what it answers.
     pub(crate) key_requests: Arc<AtomicUsize>,
     pub(crate) stuck: Arc<watch::Sender<bool>>,
@@ -96,12 +98,14 @@ pub(crate) struct Setting {
     pub(crate) signaling: Vec<(&'static str, String)>,
     /// The store, where it is not SQLite in the test's folder.
     pub(crate) store: Option<String>,
+    /// Whether signaling keeps what presence says; else it counts at once.
+    pub(crate) caches: bool,
 }
 
 impl Setting {
     pub(crate) fn of(signaling: &[(&'static str, &str)]) -> Self {
         let signaling = signaling.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
-        Self { signaling, store: None }
+        Self { signaling, ..Self::default() }
     }
 }
 
@@ -135,6 +139,7 @@ impl World {
         let world = Self {
             signer: ProofSigner::new(key, FAR_MS, SignerRules::new(PROOF_ISSUER, PROOF_AUDIENCE)),
             peers: Arc::default(),
+            lookups: Arc::default(),
             key_requests: Arc::default(),
             stuck: Arc::new(watch::Sender::new(true)),
             keys: Arc::new(Mutex::new(ProofKeys { keys: Vec::new() })),
@@ -161,7 +166,9 @@ impl World {
     async fn serve_doubles(&self) {
         let (peers, keys, asked) = (Arc::clone(&self.peers), Arc::clone(&self.keys), Arc::clone(&self.key_requests));
         let stuck = Arc::clone(&self.stuck);
+        let lookups = Arc::clone(&self.lookups);
         let lookup = move |_: Asked, ask: LookupV1| {
+            lookups.fetch_add(1, Ordering::Relaxed);
             let found = peers.lock().unwrap().get(ask.peer_id.as_str()).cloned();
             let mut held = stuck.subscribe();
             async move {
@@ -214,6 +221,7 @@ impl World {
             subscription_id: id(&format!("sub-{peer}")),
             proof_ver: 2,
             lease_until_ms: START_MS + 30_000,
+            profile: Profile::default(),
         };
         self.peers.lock().unwrap().insert(peer.to_owned(), view);
     }
@@ -272,7 +280,8 @@ impl World {
     pub(crate) async fn come(&self, peer: &str) {
         self.place(peer, PeerStatus::Online);
         let (node_id, subscription_id) = (id(&format!("node-{peer}")), id(&format!("sub-{peer}")));
-        let fact = PeerWentOnlineV1 { peer_id: id(peer), generation: 2, node_id, subscription_id };
+        let profile = Profile::default();
+        let fact = PeerWentOnlineV1 { peer_id: id(peer), generation: 2, node_id, subscription_id, profile };
         self.publish(&self.presence, &PresenceEvent::from(fact)).await;
     }
 
@@ -417,6 +426,8 @@ fn platform_config(folder: &Path, setting: &Setting) -> PlatformConfig {
 }
 
 fn signaling_config(setting: &Setting) -> signaling::Config {
-    let env = setting.signaling.iter().map(|(key, value)| (format!("SYNAPSE_SIGNALING__{key}"), value.clone()));
+    let asks = if setting.caches { Vec::new() } else { vec![("MAX_CACHED_PEERS", "0".to_owned())] };
+    let settings = asks.into_iter().chain(setting.signaling.iter().cloned());
+    let env = settings.map(|(key, value)| (format!("SYNAPSE_SIGNALING__{key}"), value));
     config::load(Sources { service: signaling::NAME, defaults: &[signaling::DEFAULTS], file: None, env }).unwrap()
 }

@@ -8,6 +8,7 @@ mod gateways;
 mod harness;
 mod mailbox;
 mod opening;
+mod places;
 mod proofs;
 mod sending;
 mod several;

@@ -5,7 +5,11 @@ mod breaks;
 #[path = "../contract/mod.rs"]
 mod contract;
 mod harness;
+mod http2;
 mod names;
 mod origin;
 mod passing;
+mod quotas;
+mod subscriptions;
 mod switching;
+mod usage;
