@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use bus::Asked;
+use contracts::requests::presence::KeyKind;
 use contracts::requests::signaling::{Forwarded, SendRefusal, SendV1, Whereabouts};
 use contracts::signals::signaling::PeerSignal;
 use contracts::{NodeId, PeerId, SignalId};
@@ -13,7 +14,7 @@ use crate::Signaling;
 use crate::delivery::hand_over;
 use crate::mailbox::{Content, Full, Letter, Mail};
 use crate::session::{Session, Step};
-use crate::signal::{self, Checked, Signed, check_binding};
+use crate::signal::{self, Checked, KnownKeys, Signed, check_binding};
 use crate::store::{Mailbox, Sessions, Stored};
 
 /// Passes a signal on to another peer of the session, or keeps it until that peer is back.
@@ -23,12 +24,12 @@ pub(crate) async fn send(
     ask: SendV1,
 ) -> Result<Forwarded, Rejection<SendRefusal>> {
     let checked = signal::check(&ask.signal, signaling.config.limits());
-    let thumbprint = check(&signaling, &asked, &ask, &checked).await?;
+    let known = check(&signaling, &asked, &ask, &checked).await?;
     for _ in 0..MAX_DECISIONS {
         let found = signaling.sessions.find(&asked.tenant, &ask.session_id).await?;
         let before = found.ok_or(Rejection::Refused(SendRefusal::UnknownSession))?;
         let targets = before.session.targets(&ask.from, ask.to.as_ref(), &ask.signal).map_err(Rejection::Refused)?;
-        check_identity(&signaling, &ask, &targets[0], &checked, thumbprint.as_deref())?;
+        check_identity(&signaling, &ask, &targets[0], &checked, &known)?;
         let sending = Sending { signaling: &signaling, asked: &asked, ask: &ask, before: &before, checked: &checked };
         let (step, mut plans) = (sending.step(&targets[0])?, sending.plan(targets).await?);
         if sending.commit(step, &mut plans).await? {
@@ -38,19 +39,28 @@ pub(crate) async fn send(
     Err(Rejection::busy("the session is being changed by many at once; try again"))
 }
 
-/// What the sender and its signal have to fulfil; gives the key that its proof is bound to.
+/// What the sender and its signal have to fulfil; gives what is known of its keys, where it shows a certificate.
 async fn check(
     signaling: &Signaling,
     asked: &Asked,
     ask: &SendV1,
     checked: &Checked,
-) -> Result<Option<String>, Rejection<SendRefusal>> {
+) -> Result<KnownKeys, Rejection<SendRefusal>> {
     let proof = signaling.proofs.verify(&asked.tenant, &ask.from, &ask.proof).await;
     let proof = proof.map_err(|error| Rejection::Refused(SendRefusal::ProofRefused { message: error.to_string() }))?;
     if !checked.violations.is_empty() {
         return Err(Rejection::Refused(SendRefusal::InvalidSignal { violations: checked.violations.clone() }));
     }
-    Ok(proof.peer_key.clone())
+    if checked.fingerprint.is_none() {
+        return Ok(KnownKeys::default());
+    }
+    let published = match signaling.peers.lookup(&asked.tenant, &asked.trail, &ask.from).await {
+        Ok(own) => own.profile.identity_keys,
+        Err(Rejection::Refused(_)) => Vec::new(),
+        Err(Rejection::Failed(failure)) => return Err(Rejection::Failed(failure)),
+    };
+    let signing = published.into_iter().filter(|key| key.kind == KeyKind::Ed25519).map(|key| key.key);
+    Ok(KnownKeys { thumbprint: proof.peer_key.clone(), published: signing.collect() })
 }
 
 fn check_identity(
@@ -58,11 +68,11 @@ fn check_identity(
     ask: &SendV1,
     to: &PeerId,
     checked: &Checked,
-    thumbprint: Option<&str>,
+    known: &KnownKeys,
 ) -> Result<(), Rejection<SendRefusal>> {
     let Some(fingerprint) = &checked.fingerprint else { return Ok(()) };
     let signed = Signed { session_id: &ask.session_id, from: &ask.from, to, fingerprint };
-    check_binding(ask.binding.as_ref(), signed, thumbprint, signaling.platform.clock.now_ms())
+    check_binding(ask.binding.as_ref(), signed, known, signaling.platform.clock.now_ms())
         .map_err(|message| Rejection::Refused(SendRefusal::IdentityMismatch { message }))
 }
 

@@ -1,6 +1,6 @@
 //! Whether a certificate is shown by whom it belongs to: its fingerprint signed with the peer's identity key (Ed25519).
-//! A proof bound to a key (`cnf.jkt`, RFC 7800) makes the signature compulsory: who stole the proof alone can't answer
-//! for its peer. Without such a key it is checked where it is given.
+//! A proof bound to a key (`cnf.jkt`, RFC 7800), and a key that the peer has published in presence, make the signature
+//! compulsory: who stole the proof alone can't answer for its peer. Without such a key it is checked where it is given.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
@@ -21,29 +21,41 @@ pub(crate) struct Signed<'a> {
     pub(crate) fingerprint: &'a str,
 }
 
-/// Checks the signature over a certificate. `thumbprint` names the key that it must be of (RFC 7638), where one is known.
+/// What is known of a peer's keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct KnownKeys {
+    /// Thumbprint of the key that its proof is bound to (RFC 7638).
+    pub(crate) thumbprint: Option<String>,
+    /// The Ed25519 keys that it has published, as [`Binding::public_key`] writes them.
+    pub(crate) published: Vec<String>,
+}
+
+/// Checks the signature over a certificate.
 ///
 /// # Errors
 /// Which rule is broken, and what to do.
 pub(crate) fn check_binding(
     binding: Option<&Binding>,
     signed: Signed<'_>,
-    thumbprint: Option<&str>,
+    known: &KnownKeys,
     now_ms: u64,
 ) -> Result<(), String> {
     let Some(binding) = binding else {
-        return match thumbprint {
-            None => Ok(()),
-            Some(_) => {
-                Err("binding: is missing; the proof is bound to a key: sign the SDP's fingerprint with it".into())
-            }
+        let why = match (&known.thumbprint, known.published.is_empty()) {
+            (None, true) => return Ok(()),
+            (Some(_), _) => "the proof is bound to a key",
+            (None, false) => "the peer has published a key",
         };
+        return Err(format!("binding: is missing; {why}: sign the SDP's fingerprint with it"));
     };
     let Some(key) = decode(&binding.public_key).filter(|key| key.len() == 32) else {
         return Err("binding.public_key: is no Ed25519 key: 32 bytes as base64url without padding".into());
     };
-    if thumbprint.is_some_and(|wanted| wanted != jwk_thumbprint(&binding.public_key)) {
+    if known.thumbprint.as_ref().is_some_and(|wanted| *wanted != jwk_thumbprint(&binding.public_key)) {
         return Err("binding.public_key: is not the key that the proof is bound to".into());
+    }
+    if !known.published.is_empty() && !known.published.contains(&binding.public_key) {
+        return Err("binding.public_key: is none of the keys that the peer has published".into());
     }
     if (now_ms / 1_000).abs_diff(binding.issued_at_s) > MAX_AGE_S {
         return Err(format!("binding.issued_at_s: is more than {MAX_AGE_S} s from now; sign each description anew"));
@@ -99,8 +111,16 @@ mod tests {
         let good = of(&session, &alice, &bob, PRINT);
         let thumbprint = jwk_thumbprint(&good.public_key);
         let check = |binding: Option<&Binding>, thumbprint: Option<&str>, now_ms: u64| {
-            check_binding(binding, signed, thumbprint, now_ms).err().unwrap_or_default()
+            let known = KnownKeys { thumbprint: thumbprint.map(str::to_owned), published: Vec::new() };
+            check_binding(binding, signed, &known, now_ms).err().unwrap_or_default()
         };
+        let published = |binding: Option<&Binding>, key: &str| {
+            let known = KnownKeys { thumbprint: None, published: vec!["other".into(), key.to_owned()] };
+            check_binding(binding, signed, &known, NOW_MS).err().unwrap_or_default()
+        };
+        assert_eq!(published(Some(&good), &good.public_key), "");
+        assert!(published(Some(&good), "another").starts_with("binding.public_key: is none"));
+        assert!(published(None, "another").starts_with("binding: is missing; the peer"));
         for key in [None, Some(thumbprint.as_str())] {
             assert_eq!(check(Some(&good), key, NOW_MS), "");
         }

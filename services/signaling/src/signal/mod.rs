@@ -5,7 +5,7 @@ mod binding;
 mod candidate;
 mod sdp;
 
-pub(crate) use binding::{Signed, check_binding};
+pub(crate) use binding::{KnownKeys, Signed, check_binding};
 
 use contracts::signals::signaling::PeerSignal;
 

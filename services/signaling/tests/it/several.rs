@@ -5,6 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use contracts::SessionId;
 use contracts::events::signaling::SessionEnd;
+use contracts::requests::presence::{IdentityKey, KeyKind};
 use contracts::requests::signaling::{OpenSessionRefusal, OpenSessionV1, SendRefusal, SendV1};
 use contracts::signals::signaling::{Binding, PeerSignal, SAMPLE_SDP};
 
@@ -137,6 +138,18 @@ async fn who_has_a_proof_bound_to_a_key_signs_its_certificate_with_it() {
         let good = binding("bob");
         world.send_with(SendV1 { binding: good.clone(), ..plain.clone() }).await.unwrap();
         assert_eq!(next(&mut bob).await.binding, good, "whoever knows the key can check it again");
+        // The same with a key that the peer has published, whatever its proof says.
+        let published = |key: &str| {
+            let key = IdentityKey { kind: KeyKind::Ed25519, key: key.to_owned() };
+            world.peers.lock().unwrap().get_mut("alice").unwrap().profile.identity_keys = vec![key];
+        };
+        published(&public_key);
+        let unbound = SendV1 { proof: world.proof("alice"), ..plain.clone() };
+        assert!(world.send_with(unbound.clone()).await.is_err());
+        let bound = SendV1 { binding: binding("bob"), ..unbound };
+        world.send_with(bound.clone()).await.unwrap();
+        published("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
+        assert!(world.send_with(bound).await.is_err());
         // Candidates carry no certificate.
         world.send_with(SendV1 { signal: candidate(1), ..plain }).await.unwrap();
     })
