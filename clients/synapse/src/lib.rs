@@ -11,6 +11,7 @@ pub mod dead_letters;
 pub mod demo;
 mod junit;
 pub mod keys;
+pub mod limits;
 mod table;
 pub mod tunnel;
 pub mod webhooks;

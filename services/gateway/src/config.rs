@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use service::config::{Checks, ConfigProblem, Validate};
 use service::{PeerBookOptions, TokenSettings};
 
+use crate::edge::LimitsConfig;
 use crate::journal::Limits;
 use crate::keys::KeyLimits;
 
@@ -45,6 +46,7 @@ pub struct Config {
     pub peer_cache_ttl_ms: u64,
     pub max_revocations: usize,
     pub jwks_max_age_s: u64,
+    pub limits: LimitsConfig,
 }
 
 impl Config {
@@ -104,6 +106,7 @@ impl Validate for Config {
         checks.range("peer_cache_ttl_ms", self.peer_cache_ttl_ms, 100..=300_000);
         checks.range("max_revocations", self.max_revocations, 100..=10_000_000);
         checks.range("jwks_max_age_s", self.jwks_max_age_s, 1..=86_400);
+        checks.extend(self.limits.problems());
         checks.extend(self.tokens.problems());
         checks.range("max_api_keys", self.max_api_keys, 1..=1_000);
         checks.range("max_cached_api_keys", self.max_cached_api_keys, 100..=1_000_000);

@@ -18,12 +18,14 @@
 mod access;
 mod config;
 mod consumers;
+mod edge;
 mod fan_out;
 mod http;
 mod journal;
 mod keys;
 mod messages;
 mod nodes;
+pub mod openapi;
 mod operations;
 mod refusals;
 mod registry;
@@ -33,6 +35,7 @@ mod tickets;
 
 pub use config::Config;
 pub use consumers::SUBSCRIPTIONS;
+pub use edge::LimitsConfig;
 pub use operations::{Operation, Rule, Surface, Who, operations_page};
 
 use std::sync::Arc;
@@ -46,6 +49,7 @@ use service::http::{ProblemResponse, RequestContext};
 use service::{PeerBook, Platform, ProofBook, Rejection, Tokens, expect_reply};
 use tokio::sync::Semaphore;
 
+use crate::edge::Edge;
 use crate::keys::Keys;
 use crate::nodes::{Calls, Flush};
 use crate::registry::Registry;
@@ -73,6 +77,7 @@ pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router>
         tickets: Tickets::new(platform.node_id.clone(), config.max_tickets, config.ticket_ttl_ms),
         calls: Calls::default(),
         flush: Flush::default(),
+        edge: Edge::start(&config, &platform),
         streams: Arc::default(),
         keys: Keys::start(&platform, config.key_limits()),
         config,
@@ -101,6 +106,8 @@ pub(crate) struct Gateway {
     calls: Calls,
     flush: Flush,
     connections: Arc<Semaphore>,
+    /// How much may come in.
+    edge: Edge,
     platform: Platform,
 }
 

@@ -94,6 +94,16 @@ use ApiKeyScope::{Connect, PeersRead, ProofsIssue, SubscriptionsRead, Subscripti
 use Surface::{Frame, Http, Within};
 
 operations! {
+    /// The API's description.
+    ReadDocument = "docs.openapi", Http("GET", "/openapi.json"), Anyone, None;
+    /// Its page.
+    ReadDocs = "docs.read", Http("GET", "/docs"), Anyone, None;
+    /// The page of errors.
+    ReadErrorDocs = "docs.errors", Http("GET", "/docs/errors"), Anyone, None;
+    /// How they look.
+    ReadDocsStyle = "docs.style", Http("GET", "/docs/page.css"), Anyone, None;
+    /// What they do.
+    ReadDocsScript = "docs.script", Http("GET", "/docs/page.js"), Anyone, None;
     /// The keys of proofs.
     ReadProofKeys = "proof_keys.read", Http("GET", "/.well-known/jwks.json"), Anyone, None;
     /// What may be bought.
@@ -133,6 +143,8 @@ operations! {
     ReadPeer = "peers.read", Http("GET", "/v1/peers/{id}"), Reader, Some(PeersRead);
     /// How many are here.
     CountPeers = "peers.count", Http("GET", "/v1/presence"), Reader, Some(PeersRead);
+    /// STUN and TURN servers for a peer, with its proof.
+    ListIceServers = "ice_servers.list", Http("GET", "/v1/ice-servers"), Reader, Some(Connect);
     /// A one-use ticket.
     IssueTicket = "tickets.issue", Http("POST", "/v1/tickets"), Reader, Some(Connect);
     /// An API key for the tenant. Keys make no keys: a stolen one could give itself more than it has.
@@ -165,6 +177,8 @@ operations! {
     OpenSession = "sessions.open", Frame("session"), Writer, Some(Connect);
     /// Signal in a session; its members.
     Signal = "sessions.signal", Frame("signal"), Writer, Some(Connect);
+    /// STUN and TURN servers for one's own peer.
+    AskIceServers = "ice_servers.ask", Frame("ice_servers"), Writer, Some(Connect);
     /// Write to a peer.
     SendMessage = "messages.send", Frame("message"), Writer, Some(Connect);
     /// Speak in a room that one is in, or to one's own peers.

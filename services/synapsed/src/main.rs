@@ -31,6 +31,8 @@ enum Command {
     ErrorsPage,
     /// Print the page of who may do what (Markdown).
     AccessPage,
+    /// Print the OpenAPI document of the gateway's HTTP API (JSON).
+    OpenApi,
     /// Print an access token that the gateway's configured HS256 secret signs. Refused in production.
     DevelopmentToken,
     /// Print every environment variable that sets something, of all services or of one.
@@ -55,6 +57,10 @@ fn main() -> ExitCode {
         }
         Command::ErrorsPage => {
             print!("{}", service::http::problem::codes_page());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::OpenApi => {
+            print!("{}", gateway::openapi::document_text());
             Ok(ExitCode::SUCCESS)
         }
         Command::DevelopmentToken => development_token(),

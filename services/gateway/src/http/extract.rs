@@ -1,20 +1,19 @@
 //! What handlers need of a request, read and checked.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use axum::body::Bytes;
-use axum::extract::ConnectInfo;
 use http::header::CONTENT_TYPE;
 use http::{Extensions, HeaderMap};
 use serde::de::DeserializeOwned;
-use service::http::{Code, ProblemResponse};
+use service::http::{ClientAddress, Code, ProblemResponse};
 
 /// Longest Idempotency-Key, characters (Stripe's limit).
 const MAX_KEY_CHARS: usize = 255;
 
-/// Where a request comes from.
+/// Whom a request comes from, past trusted proxies.
 pub(crate) fn address(extensions: &Extensions) -> Option<IpAddr> {
-    extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip())
+    extensions.get::<ClientAddress>().map(|client| client.0)
 }
 
 /// Reads a JSON body.

@@ -60,6 +60,7 @@ async fn admit(gateway: &Gateway, operation: Operation, parts: &Parts) -> Result
         Some((token, via)) => identify(gateway, token, via).await,
     };
     let identity = decide(identity, via, operation, "", &trail.correlation_id)?;
+    gateway.edge.count_request(&identity.principal, &parts.extensions).await?;
     Ok(Caller { identity, trail, address: address(&parts.extensions) })
 }
 

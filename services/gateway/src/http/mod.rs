@@ -1,8 +1,11 @@
 //! The HTTP side of the public API.
 
 mod api_keys;
+mod cors;
+mod docs;
 mod extract;
 mod guard;
+mod ice_servers;
 mod jwks;
 mod peers;
 mod streams;
@@ -19,7 +22,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, delete, get, post};
 
 use crate::operations::{Operation, Surface};
-use crate::{Gateway, socket};
+use crate::{Gateway, edge, socket};
 use guard::{Guard, guard};
 
 /// Every public route: the rows of the table that are asked for over HTTP, each behind its guard.
@@ -30,12 +33,19 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         let row = Guard { gateway: Arc::clone(&gateway), operation };
         router = router.route(path, handler.route_layer(from_fn_with_state(row, guard)));
     }
-    router.with_state(gateway)
+    router
+        .layer(from_fn_with_state(Arc::clone(&gateway), edge::around))
+        .layer(from_fn_with_state(Arc::clone(&gateway), cors::around))
+        .with_state(gateway)
 }
 
 /// What does it; `None` for what is not asked for over HTTP by itself.
 fn handler(operation: Operation) -> Option<MethodRouter<Arc<Gateway>>> {
     Some(match operation {
+        Operation::ReadDocument => get(docs::document),
+        Operation::ReadDocs | Operation::ReadErrorDocs => get(docs::page),
+        Operation::ReadDocsStyle => get(docs::style),
+        Operation::ReadDocsScript => get(docs::script),
         Operation::ReadProofKeys => get(jwks::jwks),
         Operation::ListPlans => get(subscriptions::plans),
         Operation::CheckPlans => post(subscriptions::check_plans),
@@ -52,6 +62,7 @@ fn handler(operation: Operation) -> Option<MethodRouter<Arc<Gateway>>> {
         Operation::ListPeers => get(peers::list),
         Operation::ReadPeer => get(peers::get),
         Operation::CountPeers => get(peers::count),
+        Operation::ListIceServers => get(ice_servers::get),
         Operation::IssueTicket => post(tickets::issue),
         Operation::CreateApiKey => post(api_keys::create),
         Operation::ListApiKeys => get(api_keys::list),
@@ -69,6 +80,7 @@ fn handler(operation: Operation) -> Option<MethodRouter<Arc<Gateway>>> {
         | Operation::Describe
         | Operation::OpenSession
         | Operation::Signal
+        | Operation::AskIceServers
         | Operation::SendMessage
         | Operation::Broadcast
         | Operation::BroadcastToUser

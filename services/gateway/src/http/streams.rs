@@ -30,6 +30,7 @@ const FORWARD_WITHIN_MS: u64 = 2_000;
 pub(super) async fn open(State(gateway): State<Arc<Gateway>>, request: Request) -> Result<Response, ProblemResponse> {
     let headers = request.headers();
     socket::check(&gateway, request.uri(), headers)?;
+    gateway.edge.count_connection(request.extensions()).await?;
     let permit = socket::room(&gateway)?;
     let credential = token(&gateway.config, headers).map(|(token, via)| Credential::Token(token.to_owned(), via));
     let address = address(request.extensions());

@@ -20,8 +20,13 @@ const PAGE: &str = r#"{"return_url":"https://a.example/"}"#;
 /// Operation; request line, headers, body of a good call; the statuses that callers get, in the order of [`callers`].
 /// Keys that nobody has give 404 to whoever may ask for them, bad requests 400 where nobody need be known.
 #[rustfmt::skip]
-const HTTP: [(Operation, &str, &str, &str, &str); 25] = [
+const HTTP: [(Operation, &str, &str, &str, &str); 31] = [
     (Operation::ReadProofKeys, "GET /.well-known/jwks.json", "", "",               "200 200 200 200 200 200 200 200 200"),
+    (Operation::ReadDocument, "GET /openapi.json", "", "",                         "200 200 200 200 200 200 200 200 200"),
+    (Operation::ReadDocs, "GET /docs", "", "",                                     "200 200 200 200 200 200 200 200 200"),
+    (Operation::ReadErrorDocs, "GET /docs/errors", "", "",                         "200 200 200 200 200 200 200 200 200"),
+    (Operation::ReadDocsStyle, "GET /docs/page.css", "", "",                       "200 200 200 200 200 200 200 200 200"),
+    (Operation::ReadDocsScript, "GET /docs/page.js", "", "",                       "200 200 200 200 200 200 200 200 200"),
     (Operation::ListPlans, "GET /v1/plans", "", "",                                "401 200 200 200 200 401 401 403 200"),
     (Operation::CheckPlans, "POST /v1/plans/check", "", "",                        "401 403 403 200 200 401 401 403 403"),
     (Operation::CreateSubscription, "POST /v1/subscriptions", KEYED, r#"{"price_id":"p"}"#, "401 403 201 201 201 401 401 403 201"),
@@ -37,6 +42,7 @@ const HTTP: [(Operation, &str, &str, &str, &str); 25] = [
     (Operation::ListPeers, "GET /v1/peers", "", "",                                "401 200 200 200 200 401 401 403 200"),
     (Operation::ReadPeer, "GET /v1/peers/alice", "", "",                           "401 200 200 200 200 401 401 403 200"),
     (Operation::CountPeers, "GET /v1/presence", "", "",                            "401 200 200 200 200 401 401 403 200"),
+    (Operation::ListIceServers, "GET /v1/ice-servers?peer_id=alice", "Synapse-Proof: p\r\n", "", "401 200 200 200 200 401 401 403 200"),
     (Operation::IssueTicket, "POST /v1/tickets", "", "",                           "401 201 201 201 201 401 401 403 201"),
     (Operation::CreateApiKey, "POST /v1/api-keys", JSON, KEY,                      "401 403 403 201 201 401 401 403 403"),
     (Operation::ListApiKeys, "GET /v1/api-keys", "", "",                           "401 403 403 200 200 401 401 403 403"),
@@ -50,7 +56,7 @@ const HTTP: [(Operation, &str, &str, &str, &str); 25] = [
 
 /// Frames of a connection that stands, by: read-only, user, admin, a user's key with the scope `connect`.
 #[rustfmt::skip]
-const FRAMES: [(Operation, &str, &str); 11] = [
+const FRAMES: [(Operation, &str, &str); 12] = [
     (Operation::Attend, r#"{"type":"ping"}"#,                                                            "ok ok ok ok"),
     (Operation::Attend, r#"{"type":"presence","action":"list"}"#,                                        "ok ok ok ok"),
     (Operation::Attend, r#"{"type":"presence","action":"count"}"#,                                       "ok ok ok ok"),
@@ -58,6 +64,7 @@ const FRAMES: [(Operation, &str, &str); 11] = [
     (Operation::SetStatus, r#"{"type":"presence","action":"set_status","status":"away"}"#,               "no ok ok ok"),
     (Operation::OpenSession, r#"{"type":"session","to":"bob"}"#,                                         "no ok ok ok"),
     (Operation::Signal, r#"{"type":"signal","session_id":"s","signal":{"type":"bye"}}"#,                 "no ok ok ok"),
+    (Operation::AskIceServers, r#"{"type":"ice_servers"}"#,                                              "no ok ok ok"),
     (Operation::SendMessage, r#"{"type":"message","to":"bob","action":"chat","message":"m"}"#,           "no ok ok ok"),
     (Operation::Broadcast, r#"{"type":"broadcast","scope":"user","user_id":"ada","action":"chat","message":"m"}"#, "no ok ok ok"),
     (Operation::BroadcastToUser, r#"{"type":"broadcast","scope":"user","user_id":"eve","action":"chat","message":"m"}"#, "no no ok no"),
