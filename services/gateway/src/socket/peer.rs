@@ -8,7 +8,7 @@ use contracts::events::presence::OfflineReason;
 use contracts::frames::{AuthResult, ClientFrame, Outcome, PresenceAction, Resume, Resumed, RoomAction, Scope, Select};
 use contracts::http::Problem;
 use contracts::requests::presence::{
-    ConnectRefusal, ConnectV1, CountV1, DescribeV1, DisconnectV1, ListV1, PeerFilter, Profile, SetStatusV1,
+    ConnectRefusal, ConnectV1, Connected, CountV1, DescribeV1, DisconnectV1, ListV1, PeerFilter, Profile, SetStatusV1,
 };
 use contracts::requests::signaling::{IceServersV1, OpenSessionV1, SendV1};
 use contracts::signals::gateway::{BroadcastV1, Call, Reply};
@@ -88,23 +88,7 @@ impl Peer {
         if let Some(problem) = no_room(gateway, &principal, &peer_id) {
             return Err((problem, TOO_MANY));
         }
-        let ask = ConnectV1 {
-            peer_id: peer_id.clone(),
-            user_id: principal.user.clone(),
-            node_id: gateway.platform.node_id.clone(),
-            connection_id: line.id.clone(),
-            subscription_id: proven.subscription_id.clone(),
-            proof_ver: proven.ver,
-            max_peers: proven.max_peers,
-            status: None,
-            profile: Profile::default(),
-            address: line.address.map(|address| address.to_string()),
-        };
-        let connected = gateway.ask(&principal.tenant, trail, &ask).await;
-        let connected = connected.map_err(|rejection| {
-            let is_full = matches!(rejection, Rejection::Refused(ConnectRefusal::TooManyPeers { .. }));
-            (rejection.into_problem(), if is_full { QUOTA_EXCEEDED } else { UNAUTHENTICATED })
-        })?;
+        let connected = connect(gateway, line, trail, &principal, &peer_id, &proven).await?;
         let entry = Entry {
             tenant: principal.tenant.clone(),
             peer_id,
@@ -419,6 +403,33 @@ impl Peer {
 }
 
 /// Why the tenant or the user may not have one connection more here; a peer that comes again takes its own place.
+/// Takes the peer's place in presence.
+async fn connect(
+    gateway: &Gateway,
+    line: &Line,
+    trail: &Trail,
+    principal: &Principal,
+    peer_id: &PeerId,
+    proven: &Proven,
+) -> Result<Connected, (ProblemResponse, Farewell)> {
+    let ask = ConnectV1 {
+        peer_id: peer_id.clone(),
+        user_id: principal.user.clone(),
+        node_id: gateway.platform.node_id.clone(),
+        connection_id: line.id.clone(),
+        subscription_id: proven.subscription_id.clone(),
+        proof_ver: proven.ver,
+        max_peers: proven.max_peers,
+        status: None,
+        profile: Profile::default(),
+        address: line.address.map(|address| address.to_string()),
+    };
+    gateway.ask(&principal.tenant, trail, &ask).await.map_err(|rejection| {
+        let is_full = matches!(rejection, Rejection::Refused(ConnectRefusal::TooManyPeers { .. }));
+        (rejection.into_problem(), if is_full { QUOTA_EXCEEDED } else { UNAUTHENTICATED })
+    })
+}
+
 fn no_room(gateway: &Gateway, principal: &Principal, peer_id: &PeerId) -> Option<ProblemResponse> {
     let counts = gateway.registry.counts(&principal.tenant, &principal.user);
     let full = if counts.user >= gateway.config.max_user_connections {
