@@ -402,7 +402,6 @@ impl Peer {
     }
 }
 
-/// Why the tenant or the user may not have one connection more here; a peer that comes again takes its own place.
 /// Takes the peer's place in presence.
 async fn connect(
     gateway: &Gateway,
@@ -430,6 +429,7 @@ async fn connect(
     })
 }
 
+/// Why the tenant or the user may not have one connection more here; a peer that comes again takes its own place.
 fn no_room(gateway: &Gateway, principal: &Principal, peer_id: &PeerId) -> Option<ProblemResponse> {
     let counts = gateway.registry.counts(&principal.tenant, &principal.user);
     let full = if counts.user >= gateway.config.max_user_connections {
