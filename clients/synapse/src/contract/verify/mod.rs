@@ -14,6 +14,7 @@ mod audit;
 mod billing;
 mod bodies;
 mod book;
+mod descriptions;
 mod ear;
 mod presence;
 mod public;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::asking::{Answer, Asked, Deadline, Run, event, request, signal};
-use super::bodies;
 use super::book::Offence;
+use super::{bodies, descriptions};
 
 pub(super) const CONNECT: &str = "presence.connect.v1";
 pub(super) const DISCONNECT: &str = "presence.disconnect.v1";
@@ -25,6 +25,7 @@ pub(super) async fn check(run: &Run<'_>) {
     if let Some(lease_ms) = connect(run).await {
         again(run).await;
         status(run).await;
+        descriptions::check(run).await;
         heartbeat(run, lease_ms).await;
         list(run).await;
         disconnect(run).await;
@@ -93,7 +94,8 @@ fn first(asked: &Asked) -> Result<Value, Offence> {
     expect(&reply, "generation", &json!(1)).map(|()| reply)
 }
 
-fn is_alice(payload: &Value, generation: u64) -> bool {
+/// Whether it is about the peer that everything happens to, on this connection.
+pub(super) fn is_alice(payload: &Value, generation: u64) -> bool {
     payload["peer_id"] == "verify-alice" && payload["generation"] == generation
 }
 
