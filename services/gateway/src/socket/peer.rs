@@ -119,12 +119,7 @@ impl Peer {
             Some(_) if entered.recovered => Some(Resumed::Recovered),
             Some(resume) => Some(peer.fetch(gateway, trail, resume).await),
         };
-        // What a resume brought back, presence knew of the connection before.
-        if !gateway.registry.rooms(&peer.entry).is_empty()
-            && let Err(problem) = tell_rooms(gateway, trail, &peer.entry).await
-        {
-            tracing::warn!(code = ?problem.code(), "presence was not told of a peer's rooms");
-        }
+        tell_rooms_again(gateway, trail, &peer.entry).await;
         if let Some(resumed) = resumed {
             let outcome = if resumed == Resumed::Recovered { "recovered" } else { "gap" };
             metrics::counter!("synapse_gateway_resumes_total", "outcome" => outcome).increment(1);
@@ -463,6 +458,15 @@ async fn tell_rooms(gateway: &Gateway, trail: &Trail, own: &Entry) -> Result<(),
         rooms: Some(gateway.registry.rooms(own)),
     };
     gateway.ask(&own.tenant, trail, &ask).await.map(drop).map_err(IntoProblem::into_problem)
+}
+
+/// What a resume brought back, presence knew of the connection before.
+async fn tell_rooms_again(gateway: &Gateway, trail: &Trail, own: &Entry) {
+    if !gateway.registry.rooms(own).is_empty()
+        && let Err(problem) = tell_rooms(gateway, trail, own).await
+    {
+        tracing::warn!(code = ?problem.code(), "presence was not told of a peer's rooms");
+    }
 }
 
 fn read_only() -> BoxFuture<'static, Handled> {
