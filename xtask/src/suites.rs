@@ -67,7 +67,7 @@ const SUITES: &[Suite] = &[
         about: "the browser SDK in Node and Chromium against a gateway, its example page, other WebRTC stacks",
         part_of: None,
         needs: browser::NEEDS,
-        run: browser::run,
+        run: |root, _| browser::run(root),
     },
     Suite {
         name: "fleet",

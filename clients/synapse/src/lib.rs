@@ -13,4 +13,5 @@ mod junit;
 pub mod tunnel;
 pub mod webhooks;
 
+pub use admin::Told;
 pub use api::{Api, ApiError};

@@ -1,6 +1,9 @@
+use std::time::Duration;
+
+use contracts::requests::presence::MAX_ROOMS;
 use serde::{Deserialize, Serialize};
-use service::TokenSettings;
 use service::config::{Checks, ConfigProblem, Validate};
+use service::{PeerBookOptions, TokenSettings};
 
 use crate::journal::Limits;
 
@@ -33,11 +36,22 @@ pub struct Config {
     pub handover_on_drain_ms: u64,
     pub max_tickets: usize,
     pub ticket_ttl_ms: u64,
+    pub max_cached_peers: usize,
+    pub peer_cache_ttl_ms: u64,
     pub max_revocations: usize,
     pub jwks_max_age_s: u64,
 }
 
 impl Config {
+    /// What bounds what is kept of peers elsewhere.
+    pub(crate) fn peer_book(&self) -> PeerBookOptions {
+        PeerBookOptions {
+            max_peers: self.max_cached_peers,
+            ttl: Duration::from_millis(self.peer_cache_ttl_ms),
+            timeout: Duration::from_millis(self.request_timeout_ms),
+        }
+    }
+
     /// What bounds the journals of peers.
     pub(crate) fn journal_limits(&self) -> Limits {
         Limits {
@@ -67,7 +81,7 @@ impl Validate for Config {
         checks.range("max_bad_frames", self.max_bad_frames, 1..=1_000);
         checks.range("max_pending_messages", self.max_pending_messages, 1..=1_000);
         checks.range("ack_within_ms", self.ack_within_ms, 100..=60_000);
-        checks.range("max_rooms", self.max_rooms, 1..=1_000);
+        checks.range("max_rooms", self.max_rooms, 1..=MAX_ROOMS);
         checks.range("history_frames", self.history_frames, 0..=10_000);
         checks.range("history_bytes", self.history_bytes, 0..=393_216);
         checks.range("history_ttl_ms", self.history_ttl_ms, 1_000..=3_600_000);
@@ -76,6 +90,8 @@ impl Validate for Config {
         checks.range("handover_on_drain_ms", self.handover_on_drain_ms, 0..=60_000);
         checks.range("max_tickets", self.max_tickets, 1..=1_000_000);
         checks.range("ticket_ttl_ms", self.ticket_ttl_ms, 1_000..=60_000);
+        checks.range("max_cached_peers", self.max_cached_peers, 0..=1_000_000);
+        checks.range("peer_cache_ttl_ms", self.peer_cache_ttl_ms, 100..=300_000);
         checks.range("max_revocations", self.max_revocations, 100..=10_000_000);
         checks.range("jwks_max_age_s", self.jwks_max_age_s, 1..=86_400);
         checks.extend(self.tokens.problems());

@@ -38,7 +38,7 @@ use axum::Router;
 use bus::Trail;
 use contracts::{Request, TenantId};
 use service::http::{ProblemResponse, RequestContext};
-use service::{Platform, ProofBook, Rejection, Tokens, expect_reply};
+use service::{PeerBook, Platform, ProofBook, Rejection, Tokens, expect_reply};
 use tokio::sync::Semaphore;
 
 use crate::nodes::{Calls, Flush};
@@ -60,6 +60,7 @@ pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router>
     let tokens = Tokens::start(&platform, &config.tokens).await?;
     let rules = ProofRules { max_revocations: config.max_revocations, ..service::proof_rules() };
     let proofs = ProofBook::start(&platform, rules).await?;
+    let peers = PeerBook::new(&platform, config.peer_book());
     let connections = Arc::new(Semaphore::new(config.max_connections));
     let gateway = Arc::new(Gateway {
         registry: Registry::new(config.journal_limits(), config.max_rooms, config.max_detached),
@@ -70,6 +71,7 @@ pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router>
         config,
         tokens,
         proofs,
+        peers,
         connections,
         platform,
     });
@@ -82,6 +84,8 @@ pub(crate) struct Gateway {
     config: Config,
     tokens: Arc<Tokens>,
     proofs: Arc<ProofBook>,
+    /// Peers of other processes, as presence told them last.
+    peers: PeerBook,
     registry: Registry,
     tickets: Tickets,
     streams: Arc<Streams>,

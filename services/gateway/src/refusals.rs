@@ -4,7 +4,9 @@
 use auth::ProofError;
 use contracts::Failure;
 use contracts::events::subscription::Status;
-use contracts::requests::presence::{ConnectRefusal, DisconnectRefusal, ListRefusal, LookupRefusal, SetStatusRefusal};
+use contracts::requests::presence::{
+    ConnectRefusal, CountRefusal, DescribeRefusal, DisconnectRefusal, ListRefusal, LookupRefusal, SetStatusRefusal,
+};
 use contracts::requests::signaling::{OpenSessionRefusal, SendRefusal};
 use contracts::requests::subscription::{
     CancelRefusal, ChangePlanRefusal, CheckoutRefusal, CreateRefusal, GetRefusal, NeverRefused, PortalRefusal,
@@ -188,6 +190,30 @@ impl IntoProblem for ConnectRefusal {
                     "peers: the plan allows {limit} at once and as many are here; disconnect one or change the plan"
                 ),
             ),
+            Self::InvalidTransition { to } => {
+                problem(Code::Conflict, format!("status: a connection begins connecting or online, not {to:?}"))
+            }
+            Self::Invalid { violations } => violated(Code::Validation, violations),
+            Self::Unknown => newer(),
+        }
+    }
+}
+
+impl IntoProblem for DescribeRefusal {
+    fn into_problem(self) -> ProblemResponse {
+        match self {
+            Self::UnknownPeer => ProblemResponse::new(Code::PeerUnknown),
+            Self::StaleGeneration => problem(Code::Conflict, "a newer connection of this peer stands"),
+            Self::Invalid { violations } => violated(Code::Validation, violations),
+            Self::Unknown => newer(),
+        }
+    }
+}
+
+impl IntoProblem for CountRefusal {
+    fn into_problem(self) -> ProblemResponse {
+        match self {
+            Self::Invalid { message } => violated(Code::Validation, vec![message]),
             Self::Unknown => newer(),
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth::{Principal, Role};
+use contracts::plans::feature;
 use contracts::tunnels::{AgentFrame, CarrierKey, CarrierTerms, EdgeFrame, TunnelView, VERSIONS, close};
 use contracts::{PeerId, SubscriptionId, TunnelId};
 use service::http::{Code, ProblemResponse};
@@ -112,6 +113,10 @@ async fn prove(
     };
     let verdict = edge.proofs.verify(&principal.tenant, agent_id, proof).await;
     let good = verdict.map_err(|error| ProblemResponse::new(Code::ProofRefused).detail(error.to_string()))?;
+    if !good.features.iter().any(|named| named == feature::TUNNELS) {
+        let detail = format!("proof: the plan {:?} has no tunnels; change to one that includes them", good.plan);
+        return Err(ProblemResponse::new(Code::Forbidden).detail(detail));
+    }
     Ok((Some((good.subscription.clone(), good.ver)), good.expires_at_ms))
 }
 

@@ -32,7 +32,7 @@ pub(super) fn run(root: &Path) -> Result<Tally> {
     node.env("AIORTC", tools::home(root, "aiortc").join("bin/python"));
     node.env("CHROMIUM", tools::home(root, "chromium").join("bin/chromium"));
     node.env("PLAYWRIGHT", tools::home(root, "playwright").join("node_modules/playwright-core/index.mjs"));
-    cargo_test::counted(&mut node, summary)
+    cargo_test::counted(node, summary)
 }
 
 /// The sums at the end: `# pass 12`. What was skipped or broken off has not passed.

@@ -90,7 +90,7 @@ struct WatchArguments {
 
 #[derive(Args)]
 struct DiffArguments {
-    /// The older set: `built-in`, a checkout, or a folder of goldens.
+    /// The older set: `built-in`, a checkout, a folder of goldens, or a release (tests/contract/released/<version>).
     old: String,
     /// The newer set.
     new: String,

@@ -47,14 +47,14 @@ impl Tokens {
         });
         let providers = providers.collect::<anyhow::Result<Vec<_>>>()?;
         let verifier = ArcSwap::from_pointee(verifier(settings)?);
-        let tokens = Self { clock: platform.clock.clone(), settings: settings.clone(), verifier, providers };
+        let tokens = Arc::new(Self { clock: platform.clock.clone(), settings: settings.clone(), verifier, providers });
+        // Before the fetch: a secret that changes while it takes its time would not be noticed.
+        let rotated = Arc::clone(&tokens);
+        platform.rotate(vec![("token_secret", settings.token_secret.clone())], move || rotated.renew());
         tokens.refresh().await;
         for provider in &tokens.providers {
             platform.lifecycle.spawn("tokens.jwks", Arc::clone(provider).keep_fresh());
         }
-        let tokens = Arc::new(tokens);
-        let rotated = Arc::clone(&tokens);
-        platform.rotate(vec![("token_secret", settings.token_secret.clone())], move || rotated.renew());
         Ok(tokens)
     }
 

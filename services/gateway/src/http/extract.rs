@@ -1,14 +1,15 @@
 //! What handlers need of a request, read and checked.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use auth::{Principal, Role};
 use axum::body::Bytes;
-use axum::extract::FromRequestParts;
+use axum::extract::{ConnectInfo, FromRequestParts};
 use bus::Trail;
-use http::HeaderMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
 use http::request::Parts;
+use http::{Extensions, HeaderMap};
 use serde::de::DeserializeOwned;
 use service::Unauthenticated;
 use service::http::{Code, ProblemResponse, RequestContext};
@@ -24,6 +25,7 @@ const MAX_KEY_CHARS: usize = 255;
 pub(crate) struct Caller {
     pub(crate) principal: Principal,
     pub(crate) trail: Trail,
+    pub(crate) address: Option<IpAddr>,
 }
 
 impl FromRequestParts<Arc<Gateway>> for Caller {
@@ -40,7 +42,7 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
                 trail.tracestate = trace.tracestate;
             }
         }
-        Ok(Self { principal, trail })
+        Ok(Self { principal, trail, address: address(&parts.extensions) })
     }
 }
 
@@ -67,6 +69,11 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(name, _)| *name == TOKEN_COOKIE).map(|(_, value)| value)
+}
+
+/// Where a request comes from.
+pub(crate) fn address(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip())
 }
 
 /// Reads a JSON body.

@@ -23,6 +23,8 @@ pub(crate) async fn running() -> Running {
     let running = Running::start(|overrides, _| {
         // A third of it is over in a second: a heartbeat then renews it.
         set(overrides, "PRESENCE__LEASE_MS", "3000");
+        // Each change reads Stripe's object; at the default of a second a run would mostly wait.
+        set(overrides, "SUBSCRIPTION__STRIPE__FETCH_SPACING_MS", "100");
         set(overrides, "PLATFORM__TELEMETRY__LOG_FILTER", "off");
     })
     .await;

@@ -4,12 +4,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use agent::{Options, TunnelError};
-use auth::Role;
+use auth::{Entitlement, Role};
 use clock::Clock;
 use contracts::events::subscription::ProofRevokedV1;
 use contracts::tunnels::close;
 
-use crate::harness::{ACME, SOON, admitted, token_of, world, world_with};
+use crate::harness::{ACME, SOON, admitted, entitlement, token_of, world, world_with};
 use crate::subscriptions::Subscriptions;
 
 fn code(error: Option<TunnelError>) -> String {
@@ -31,6 +31,21 @@ async fn without_a_good_proof_nobody_opens_a_tunnel() {
     let options = Options { prover: Some(own), ..world.options("laptop") };
     let agent = admitted(&options).await;
     agent.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_plan_without_tunnels_opens_none() {
+    let world = world_with(&[("proof_required", "true")]).await;
+    let subscriptions = Subscriptions::start(&world).await;
+    // The key is known.
+    subscriptions.blue(&world).await.stop().await;
+    let prover = subscriptions.prover_of(60_000, |now_ms| {
+        let features = vec!["relay".to_owned()];
+        Entitlement { features, ..entitlement("laptop", now_ms) }
+    });
+    let options = Options { prover: Some(prover), ..world.options("laptop") };
+    assert_eq!(code(agent::start(options).await.err()), "forbidden");
     world.stop().await;
 }
 

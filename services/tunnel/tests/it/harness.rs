@@ -8,6 +8,7 @@ use agent::{Agent, Options, Origin, Status};
 use auth::{Entitlement, Grant, Role, TokenMinter};
 use bus::{Bus, EmbeddedOptions};
 use clock::{Clock, Entropy};
+use contracts::plans::feature;
 use reqwest::RequestBuilder;
 use service::config::{self, Sources};
 use service::{Host, PLATFORM, PLATFORM_DEFAULTS, PlatformConfig};
@@ -154,7 +155,7 @@ pub(crate) fn entitlement(peer: &str, now_ms: u64) -> Entitlement {
         ver: 2,
         plan: "team".into(),
         limits: BTreeMap::new(),
-        features: Vec::new(),
+        features: vec![feature::TUNNELS.into()],
         entitled_until_ms: now_ms + 86_400_000,
         proof_id: "p-1".into(),
         peer_key: None,

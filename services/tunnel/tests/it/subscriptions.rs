@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use agent::{Agent, Options, Proved, Prover};
-use auth::{ProofSigner, SignerRules, SigningKey};
+use auth::{Entitlement, ProofSigner, SignerRules, SigningKey};
 use bus::Trail;
 use clock::Clock;
 use contracts::events::subscription::{ProofKeyPublishedV1, SubscriptionEvent};
@@ -37,15 +37,27 @@ impl Subscriptions {
 
     /// Proofs for `peer` that want to be renewed `refresh_ms` after they were made; counts them.
     pub(crate) fn prover(&self, peer: &str, refresh_ms: u64) -> (Prover, Arc<AtomicU64>) {
-        let (signer, peer, count) = (Arc::clone(&self.signer), peer.to_owned(), Arc::new(AtomicU64::new(0)));
+        let (peer, count) = (peer.to_owned(), Arc::new(AtomicU64::new(0)));
         let counted = Arc::clone(&count);
-        let prover = Prover::new(move || {
+        let prover = self.prover_of(refresh_ms, move |now_ms| {
             counted.fetch_add(1, Ordering::Relaxed);
-            let now_ms = Clock::system().now_ms();
-            let proof = signer.issue(entitlement(&peer, now_ms), now_ms).unwrap().proof;
-            Box::pin(async move { Ok(Proved { proof, refresh_at_ms: now_ms + refresh_ms }) })
+            entitlement(&peer, now_ms)
         });
         (prover, count)
+    }
+
+    /// Proofs of whatever `entitled` says at the time.
+    pub(crate) fn prover_of(
+        &self,
+        refresh_ms: u64,
+        entitled: impl Fn(u64) -> Entitlement + Send + Sync + 'static,
+    ) -> Prover {
+        let signer = Arc::clone(&self.signer);
+        Prover::new(move || {
+            let now_ms = Clock::system().now_ms();
+            let proof = signer.issue(entitled(now_ms), now_ms).unwrap().proof;
+            Box::pin(async move { Ok(Proved { proof, refresh_at_ms: now_ms + refresh_ms }) })
+        })
     }
 
     /// An agent with a proof, whose tunnel is called `blue`.

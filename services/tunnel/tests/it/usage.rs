@@ -1,7 +1,10 @@
 //! What tunnels carry is told, all of it and once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use agent::Options;
+use auth::Entitlement;
 use bus::Envelope;
 use contracts::events::tunnel::UsageRecordedV1;
 use contracts::events::usage::Usage;
@@ -10,7 +13,7 @@ use testkit::contract::Observer;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::{ACME, SOON, World, world_with};
+use crate::harness::{ACME, SOON, World, entitlement, world_with};
 use crate::origin::pattern;
 use crate::subscriptions::Subscriptions;
 
@@ -125,4 +128,30 @@ async fn where_no_proof_is_asked_for_nobody_is_billed() {
     agent.stop().await;
     world.stop().await;
     assert_eq!(observer.seen(), []);
+}
+
+#[tokio::test]
+async fn a_proof_of_another_subscription_does_not_prolong_a_tunnel_but_opens_one() {
+    let world = world_with(QUICK).await;
+    let observer = world.observer.clone();
+    let subscriptions = Subscriptions::start(&world).await;
+    // Now the key is known.
+    subscriptions.blue(&world).await.stop().await;
+    let proofs = AtomicU64::new(0);
+    let prover = subscriptions.prover_of(50, move |now_ms| {
+        let is_first = proofs.fetch_add(1, Ordering::Relaxed) == 0;
+        let (name, lasts_ms) = if is_first { ("sub-1", 1_000) } else { ("sub-2", 86_400_000) };
+        let subscription = name.parse().unwrap();
+        Entitlement { subscription, entitled_until_ms: now_ms + lasts_ms, ..entitlement("laptop", now_ms) }
+    });
+    let options = Options { prover: Some(prover), name: Some("blue".into()), ..world.options("laptop") };
+    let agent = agent::start(options).await.unwrap();
+    testkit::eventually(SOON, "the tunnel to be opened with the other subscription", async || {
+        let _ = world.get("/").send().await.unwrap();
+        let told: Vec<String> = observer.seen().iter().map(|event| usage(event).subscription_id.to_string()).collect();
+        if told.contains(&"sub-2".to_owned()) { Ok(()) } else { Err(format!("{told:?}")) }
+    })
+    .await;
+    agent.stop().await;
+    world.stop().await;
 }

@@ -191,8 +191,7 @@ async fn changes(run: &Run<'_>, bought: &Bought, price: &str) {
 async fn measured(run: &Run<'_>, bought: &Bought) {
     let asked = run.ask(USAGE, &json!({"subscription_id": bought.id})).await;
     let told = asked.ok().and_then(|view| expect(&view, "user_id", &json!("verify")));
-    run.book.judge(&request(USAGE), "it tells what was used", told);
-    if !run.ear.covers_events() {
+    if run.book.judge(&request(USAGE), "it tells what was used", told).is_none() || !run.ear.covers_events() {
         return;
     }
     let (month, twice) = ("month", "told twice, it counts once");
@@ -205,9 +204,9 @@ async fn measured(run: &Run<'_>, bought: &Bought) {
             run.quiet().await;
         }
         let counted = used(run, bought, meter, month, 1).await;
-        let line = run.book.judge(&event(kind), twice, counted);
+        let Some(line) = run.book.judge(&event(kind), twice, counted) else { return };
         run.book.untestable(&event(kind), "it comes", "told of customers' traffic; a run makes none that is metered");
-        if let Some(limit) = line.and_then(|line| line["allowed"].as_u64()) {
+        if let Some(limit) = line["allowed"].as_u64() {
             allowed = allowed.or(Some((kind, meter, limit)));
         }
     }
@@ -245,19 +244,23 @@ async fn used(run: &Run<'_>, bought: &Bought, meter: &str, window: &str, amount:
     let mut last = Value::Null;
     let waiting = async {
         loop {
-            if let Ok(view) = run.ask(USAGE, &json!({"subscription_id": bought.id})).await.ok() {
-                let mut lines = view["windows"].as_array().into_iter().flatten();
-                let line = lines.find(|line| line["meter"] == meter && line["window"] == window);
-                last = line.cloned().unwrap_or_default();
+            match run.ask(USAGE, &json!({"subscription_id": bought.id})).await.ok() {
+                Ok(view) => {
+                    let mut lines = view["windows"].as_array().into_iter().flatten();
+                    let line = lines.find(|line| line["meter"] == meter && line["window"] == window);
+                    last = line.cloned().unwrap_or_default();
+                }
+                Err(offence) if offence.is_unasked => return Err(offence),
+                Err(_) => {}
             }
             if last["used"] == amount {
-                return last.clone();
+                return Ok(last.clone());
             }
             run.clock.sleep(Duration::from_millis(50)).await;
         }
     };
     let found = run.clock.timeout(run.limits.patience, waiting).await;
-    found.ok_or_else(|| Offence::new(format!("{amount} of {meter} used this {window}"), format!("{last}")))
+    found.unwrap_or_else(|| Err(Offence::new(format!("{amount} of {meter} used this {window}"), format!("{last}"))))
 }
 
 fn merged(one: &Value, other: &Value) -> Value {

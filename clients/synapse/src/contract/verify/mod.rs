@@ -147,6 +147,7 @@ pub async fn run(
         name: &name,
         forms: Forms::new(),
         open: &bought,
+        silences: Mutex::default(),
     });
     let run = match &target.bus {
         Some(bus) => {
@@ -177,7 +178,7 @@ pub async fn run(
         if let Some(run) = &run {
             bus_part(run).await;
         }
-        if let Some(visit) = visit.filter(|_| wants(target, "gateway")) {
+        if let Some(visit) = visit.as_ref().filter(|_| wants(target, "gateway")) {
             public::check(visit).await;
         }
     };
@@ -193,7 +194,9 @@ pub async fn run(
         run.tidy_up().await;
     }
     let left = std::mem::take(&mut *bought.lock().unwrap_or_else(PoisonError::into_inner));
-    cancel_all(target.stripe.as_ref(), left).await;
+    if let Some(visit) = &visit {
+        cancel_all(target.stripe.as_ref(), public::left(visit, left).await).await;
+    }
     let took = clock.monotonic().saturating_sub(begun);
     Ok(Report::new(book.close(), target, &name, took, &gone, cut))
 }
@@ -317,7 +320,11 @@ impl Run<'_> {
                 tell(&format!("peer {peer} of {} stays until its lease ends: {}", self.tenant, offence.got));
             }
         }
-        cancel_all(self.stripe, traces.stripe).await;
+        let mut bought = traces.stripe;
+        if let Some(order) = traces.order {
+            bought.extend(subscriptions::ordered(self, &order).await);
+        }
+        cancel_all(self.stripe, bought).await;
     }
 }
 
