@@ -1,5 +1,7 @@
 //! The HTTP side of the public API.
 
+mod cors;
+mod docs;
 mod extract;
 mod jwks;
 mod peers;
@@ -12,13 +14,19 @@ pub(crate) use extract::{address, bearer};
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
-use crate::{Gateway, socket};
+use crate::{Gateway, edge, socket};
 
 /// Every public route.
 pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
+        .route("/openapi.json", get(docs::document))
+        .route("/docs", get(docs::page))
+        .route("/docs/errors", get(docs::page))
+        .route("/docs/page.css", get(docs::style))
+        .route("/docs/page.js", get(docs::script))
         .route("/.well-known/jwks.json", get(jwks::jwks))
         .route("/v1/plans", get(subscriptions::plans))
         .route("/v1/plans/check", post(subscriptions::check_plans))
@@ -38,5 +46,7 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/ws", get(socket::upgrade))
         .route("/v1/stream", get(streams::open))
         .route("/v1/frames", post(streams::post))
+        .layer(from_fn_with_state(Arc::clone(&gateway), edge::around))
+        .layer(from_fn_with_state(Arc::clone(&gateway), cors::around))
         .with_state(gateway)
 }

@@ -82,6 +82,7 @@ impl Peer {
     ) -> Result<(Self, AuthResult), (ProblemResponse, Farewell)> {
         let Entering { credential, peer_id, proof, acks, resume } = entering;
         let principal = papers::principal(gateway, credential).await?;
+        gateway.edge.count_entry(&principal).await.map_err(|problem| (problem, TOO_MANY))?;
         let Some(proof) = proof else { return Err(papers::no_proof()) };
         let proven = papers::prove(gateway, &principal, &peer_id, &proof).await?;
         if let Some(problem) = no_room(gateway, &principal, &peer_id) {
