@@ -121,9 +121,8 @@ async fn what_is_sent_again_for_want_of_an_answer_has_the_same_id() {
             .await;
         assert_eq!(next(&mut bob).await.signal_id, sent.signal_id);
         world.gateways.behave("bob", Manner::Takes);
-        let again = world.wait_for("another try", async || now(&mut bob)).await;
-        assert_eq!(again.signal_id, sent.signal_id);
         assert_eq!(receipts(world, "alice", 1).await, [receipt(&session, &sent, Fate::Delivered)]);
+        assert!(world.gateways.repeats() > 0 && is_quiet(&mut bob));
     })
     .await;
 }
