@@ -1,7 +1,9 @@
 //! The gateway's HTTP API and the few calls to Stripe's that the demo makes as "the customer at Stripe".
 
 use agent::{Proved, Prover};
-use contracts::http::{CreateSubscription, Problem, VerifySubscription};
+use contracts::http::{
+    ApiKeyIssued, ApiKeyPage, ApiKeyView, CreateApiKey, CreateSubscription, Problem, RotateApiKey, VerifySubscription,
+};
 use contracts::requests::subscription::{ProofIssued, SubscriptionView};
 use contracts::{PeerId, SubscriptionId};
 use reqwest::{Client, RequestBuilder, Response};
@@ -90,6 +92,57 @@ impl Api {
                 Ok(Proved { proof: issued.proof, refresh_at_ms: issued.refresh_at_ms })
             })
         })
+    }
+
+    /// `POST /v1/api-keys`.
+    ///
+    /// # Errors
+    /// The gateway's problem, or no answer.
+    pub async fn create_key(&self, body: &CreateApiKey) -> Result<ApiKeyIssued, ApiError> {
+        self.call(self.client.post(self.keys_url("")).json(body)).await
+    }
+
+    /// `GET /v1/api-keys`.
+    ///
+    /// # Errors
+    /// The gateway's problem, or no answer.
+    pub async fn keys(&self, limit: u32, after: Option<&str>) -> Result<ApiKeyPage, ApiError> {
+        // A page token is base64url: it needs no escaping.
+        let after = after.map(|after| format!("&after={after}")).unwrap_or_default();
+        self.call(self.client.get(self.keys_url(&format!("?limit={limit}{after}")))).await
+    }
+
+    /// `GET /v1/api-keys/{id}`.
+    ///
+    /// # Errors
+    /// The gateway's problem, or no answer.
+    pub async fn key(&self, key_id: &str) -> Result<ApiKeyView, ApiError> {
+        self.call(self.client.get(self.keys_url(&format!("/{key_id}")))).await
+    }
+
+    /// `POST /v1/api-keys/{id}/rotate`.
+    ///
+    /// # Errors
+    /// The gateway's problem, or no answer.
+    pub async fn rotate_key(&self, key_id: &str, body: &RotateApiKey) -> Result<ApiKeyIssued, ApiError> {
+        self.call(self.client.post(self.keys_url(&format!("/{key_id}/rotate"))).json(body)).await
+    }
+
+    /// `DELETE /v1/api-keys/{id}`.
+    ///
+    /// # Errors
+    /// The gateway's problem, or no answer.
+    pub async fn revoke_key(&self, key_id: &str) -> Result<(), ApiError> {
+        let request = self.client.delete(self.keys_url(&format!("/{key_id}"))).bearer_auth(&self.token);
+        let response = request.send().await?;
+        if response.status().is_success() {
+            return Ok(());
+        }
+        read::<()>(response).await
+    }
+
+    fn keys_url(&self, rest: &str) -> String {
+        format!("{}/v1/api-keys{rest}", self.gateway)
     }
 
     async fn call<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ApiError> {

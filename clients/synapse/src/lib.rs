@@ -10,7 +10,9 @@ pub mod contract;
 pub mod dead_letters;
 pub mod demo;
 mod junit;
+pub mod keys;
 pub mod limits;
+mod table;
 pub mod tunnel;
 pub mod webhooks;
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use synapse::demo::{self, Reporter, Target};
-use synapse::{Told, billing, conformance, contract, dead_letters, limits, tunnel, webhooks};
+use synapse::{Told, billing, conformance, contract, dead_letters, keys, limits, tunnel, webhooks};
 
 /// Talk to a Synapse-D installation.
 #[derive(Parser)]
@@ -24,6 +24,8 @@ enum Command {
     DeadLetters(dead_letters::Arguments),
     /// Subscriptions, usage, plans, proofs' keys; reconcile with Stripe.
     Billing(billing::Arguments),
+    /// API keys of a tenant: make, list, rotate, revoke.
+    Keys(keys::Arguments),
     /// Rate limits: list, show, reset.
     Limits(limits::Arguments),
     /// Give a program on this machine a public URL.
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
                 Command::Contract(arguments) => Ok(contract::run(arguments).await),
                 Command::Limits(arguments) => limits::run(arguments).await.map(Told::print),
                 Command::DeadLetters(arguments) => dead_letters::run(arguments).await.map(Told::print),
+                Command::Keys(arguments) => keys::run(arguments).await.map(|()| ExitCode::SUCCESS),
                 Command::Webhooks(arguments) => webhooks::run(arguments).await.map(Told::print),
             }
         })

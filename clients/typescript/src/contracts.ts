@@ -2,6 +2,63 @@
 //
 // Optional fields may be missing or null. An open enum (`| (string & {})`) may hold values newer than this file.
 
+/** The answer of `POST /v1/api-keys` and of a rotation. */
+export interface ApiKeyIssued {
+  /** Everything else about it. */
+  key: ApiKeyView;
+  /** The key to send as `Authorization: Bearer …`. Not shown again. */
+  secret: string;
+}
+
+/** The answer of `GET /v1/api-keys`. */
+export interface ApiKeyPage {
+  /** The tenant's keys, oldest first, those that ended lately included. */
+  keys: ApiKeyView[];
+  /** Give it as `after` to get the next page; absent on the last one. */
+  next?: string | null;
+}
+
+/** What whoever uses an API key is inside the tenant. */
+export type ApiKeyRole = "admin" | "user" | "read_only";
+
+/** What an API key may be used for, besides what its role allows. */
+export type ApiKeyScope = "connect" | "peers:read" | "proofs:issue" | "subscriptions:read" | "subscriptions:write";
+
+/** Where an API key stands. */
+export type ApiKeyStatus = "active" | "expired" | "revoked";
+
+/** An API key without its secret, which is shown once and not kept. */
+export interface ApiKeyView {
+  /** When it was made, Unix milliseconds. */
+  created_at_ms: number;
+  /** Who made it. */
+  created_by: string;
+  /** When it ends, Unix milliseconds. */
+  expires_at_ms?: number | null;
+  /** How its secret begins. */
+  hint: string;
+  /** Its name for programs. */
+  key_id: string;
+  /** When it was last used, Unix milliseconds; up to a minute late. */
+  last_used_at_ms?: number | null;
+  /** Its name for people. */
+  name: string;
+  /** Until when the secret before the last rotation is good too, Unix milliseconds. */
+  previous_until_ms?: number | null;
+  /** Most requests a minute, where the key has a limit of its own. */
+  requests_per_minute?: number | null;
+  /** When it was revoked, Unix milliseconds. */
+  revoked_at_ms?: number | null;
+  /** What its user is. */
+  role: ApiKeyRole;
+  /** What it may be used for. */
+  scopes: ApiKeyScope[];
+  /** Whether it can be used. */
+  status: ApiKeyStatus;
+  /** Whom it speaks for. */
+  user_id: string;
+}
+
 /** What the auth frame's outcome carries. */
 export interface AuthResult {
   /** Names the numbering of pushed frames on this connection. Another one than before: keep the new one. */
@@ -343,6 +400,22 @@ export type CountRefusal =
     code: "unknown";
   }
   | (string & {});
+
+/** `POST /v1/api-keys`. */
+export interface CreateApiKey {
+  /** When it ends, Unix milliseconds. Default: never. */
+  expires_at_ms?: number | null;
+  /** For people: 1 to 100 characters. */
+  name: string;
+  /** Most requests a minute, 1 to 1,000,000. Default: the limit that every caller has. */
+  requests_per_minute?: number | null;
+  /** What its user is. Default: `read_only`. */
+  role?: ApiKeyRole;
+  /** What it may be used for: at least one. */
+  scopes: ApiKeyScope[];
+  /** Whom it speaks for. Default: whoever creates it. */
+  user_id?: string | null;
+}
 
 /** Why a subscription was not created. */
 export type CreateRefusal =
@@ -1223,6 +1296,12 @@ export type Resumed = "recovered" | "gap";
 
 /** Into a room or out of it. */
 export type RoomAction = "join" | "leave";
+
+/** `POST /v1/api-keys/{id}/rotate`. */
+export interface RotateApiKey {
+  /** How long the secret of before stays good, milliseconds, 0 to 604,800,000 (7 days). Default: 86,400,000 (a day). */
+  overlap_ms?: number | null;
+}
 
 /** Whom a broadcast is for. The sender itself gets none. */
 export type Scope =

@@ -10,9 +10,11 @@
 //! | [`breaker`] | circuit breakers around external calls |
 //! | [`Host`], [`Platform`] | what a process and a service stand on: bus, store, outbox, time |
 //! | [`Tokens`] | who calls: access tokens, verified with keys that may change |
+//! | [`AuditRecord`] | who tried what, and what was decided |
 //! | [`run`] | a service's `main` |
 //! | [`Lifecycle`] | a service's tasks, stopped together under a deadline |
 
+mod audit;
 pub mod breaker;
 pub mod config;
 mod dead_letters;
@@ -33,6 +35,7 @@ pub mod telemetry;
 mod time;
 mod tokens;
 
+pub use audit::{AUDIT_TARGET, AuditOutcome, AuditRecord};
 pub use dead_letters::DeadLetterDesk;
 pub use lifecycle::{Lifecycle, shutdown_signal};
 pub use operator::OperatorError;
@@ -43,7 +46,7 @@ pub use proof_book::{PROOF_SUBSCRIPTIONS, ProofBook};
 pub use public::{Front, Public};
 pub use rejection::{Rejection, answer, expect_reply};
 pub use run::{load, run};
-pub use tokens::{TokenSettings, Tokens, Unauthenticated, bearer};
+pub use tokens::{TokenSettings, Tokens, Unauthenticated, bearer, challenge};
 
 /// Of every program that links this crate, so of each service's.
 #[global_allocator]

@@ -7,6 +7,7 @@ use service::{PeerBookOptions, TokenSettings};
 
 use crate::edge::LimitsConfig;
 use crate::journal::Limits;
+use crate::keys::KeyLimits;
 
 /// The gateway's settings; `config.toml` explains each and holds the defaults.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -14,6 +15,10 @@ use crate::journal::Limits;
 pub struct Config {
     #[serde(flatten)]
     pub tokens: TokenSettings,
+    pub token_cookie: String,
+    pub max_api_keys: usize,
+    pub max_cached_api_keys: usize,
+    pub api_key_cache_ms: u64,
     pub allowed_origins: Vec<String>,
     pub request_timeout_ms: u64,
     pub auth_within_ms: u64,
@@ -45,6 +50,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// What bounds API keys.
+    pub(crate) fn key_limits(&self) -> KeyLimits {
+        KeyLimits { per_tenant: self.max_api_keys, cached: self.max_cached_api_keys, cache_ms: self.api_key_cache_ms }
+    }
+
     /// What bounds what is kept of peers elsewhere.
     pub(crate) fn peer_book(&self) -> PeerBookOptions {
         PeerBookOptions {
@@ -98,6 +108,12 @@ impl Validate for Config {
         checks.range("jwks_max_age_s", self.jwks_max_age_s, 1..=86_400);
         checks.extend(self.limits.problems());
         checks.extend(self.tokens.problems());
+        checks.range("max_api_keys", self.max_api_keys, 1..=1_000);
+        checks.range("max_cached_api_keys", self.max_cached_api_keys, 100..=1_000_000);
+        checks.range("api_key_cache_ms", self.api_key_cache_ms, 100..=60_000);
+        let good = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+        let fix = "use letters, digits, '_' and '-', or leave it empty";
+        checks.require(self.token_cookie.bytes().all(good), "token_cookie", "is no name of a cookie", fix);
         for origin in &self.allowed_origins {
             let scheme = origin.starts_with("https://") || origin.starts_with("http://");
             let good = scheme && !origin.ends_with('/') && !origin.contains('*');

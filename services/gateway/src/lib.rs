@@ -8,21 +8,25 @@
 //! ```
 //!
 //! Invariants:
-//! - Nobody gets past `http/extract.rs` or `socket/peer.rs` without a good token; no peer without a good proof.
+//! - What can be asked stands in the table of `operations.rs`, with who may. Routes are made from it: nobody gets past
+//!   `http/guard.rs` or `socket/papers.rs` without a good token or key and its row; no peer without a good proof.
 //! - A connection that is in the registry is removed from it, and presence is told, however it ends.
 //! - Every client frame gets exactly one outcome.
 //! - What is pushed to a peer goes through its journal, which numbers it: nothing reaches a client twice or out of order.
 //! - A slow client costs at most what may wait in its journal; then it is closed.
 
+mod access;
 mod config;
 mod consumers;
 mod edge;
 mod fan_out;
 mod http;
 mod journal;
+mod keys;
 mod messages;
 mod nodes;
 pub mod openapi;
+mod operations;
 mod refusals;
 mod registry;
 mod socket;
@@ -32,6 +36,7 @@ mod tickets;
 pub use config::Config;
 pub use consumers::SUBSCRIPTIONS;
 pub use edge::LimitsConfig;
+pub use operations::{Operation, Rule, Surface, Who, operations_page};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +50,7 @@ use service::{PeerBook, Platform, ProofBook, Rejection, Tokens, expect_reply};
 use tokio::sync::Semaphore;
 
 use crate::edge::Edge;
+use crate::keys::Keys;
 use crate::nodes::{Calls, Flush};
 use crate::registry::Registry;
 use crate::streams::Streams;
@@ -73,6 +79,7 @@ pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router>
         flush: Flush::default(),
         edge: Edge::start(&config, &platform),
         streams: Arc::default(),
+        keys: Keys::start(&platform, config.key_limits()),
         config,
         tokens,
         proofs,
@@ -88,6 +95,7 @@ pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router>
 pub(crate) struct Gateway {
     config: Config,
     tokens: Arc<Tokens>,
+    keys: Arc<Keys>,
     proofs: Arc<ProofBook>,
     /// Peers of other processes, as presence told them last.
     peers: PeerBook,

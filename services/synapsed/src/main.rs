@@ -29,6 +29,8 @@ enum Command {
     Topology,
     /// Print the page of all problem codes (Markdown).
     ErrorsPage,
+    /// Print the page of who may do what (Markdown).
+    AccessPage,
     /// Print the OpenAPI document of the gateway's HTTP API (JSON).
     OpenApi,
     /// Print an access token that the gateway's configured HS256 secret signs. Refused in production.
@@ -47,6 +49,10 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => run(demo::run(arguments)),
         Command::Topology => {
             println!("{:#}", synapsed::catalogue::topology());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::AccessPage => {
+            print!("{}", gateway::operations_page());
             Ok(ExitCode::SUCCESS)
         }
         Command::ErrorsPage => {

@@ -13,6 +13,7 @@ use contracts::tunnels::{AgentFrame, CarrierKey, EdgeFrame, SUBPROTOCOL, close};
 use futures::{SinkExt, StreamExt, future};
 use http::header::HOST;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use service::AuditOutcome;
 use service::http::{Code, ProblemResponse, RequestContext};
 use tokio::sync::mpsc;
 
@@ -30,9 +31,9 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 /// `GET /v1/tunnels/connect`.
 pub(crate) async fn upgrade(State(edge): State<Arc<Edge>>, request: Request) -> Result<Response, ProblemResponse> {
     let (mut parts, _) = request.into_parts();
-    let principal = edge.tokens.authenticate(&parts.headers).await?;
     let context = parts.extensions.get::<RequestContext>().cloned();
     let context = context.unwrap_or_else(|| edge.context(&parts.headers));
+    let principal = edge.authenticate(&parts.headers, "tunnels.connect", &context.correlation_id).await?;
     let offered = parts.headers.get_all(http::header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|v| v.to_str().ok());
     if !offered.flat_map(|value| value.split(',')).any(|name| name.trim() == SUBPROTOCOL) {
         let detail = format!("offer a supported protocol in Sec-WebSocket-Protocol; supported: {SUBPROTOCOL}");
@@ -64,7 +65,17 @@ async fn greet(edge: Arc<Edge>, principal: Principal, context: RequestContext, h
     let outcome = match said {
         Ok(AgentFrame::Resume { carrier, received }) => resume(&edge, &principal, carrier, received, &mut socket).await,
         Ok(AgentFrame::Join { session }) => join(&edge, &principal, &session, &mut socket).await,
-        Ok(frame) => open::open(&edge, &principal, &host, frame).await.map(Next::Open),
+        Ok(frame) => {
+            let opened = open::open(&edge, &principal, &host, frame).await;
+            let (outcome, code) = match opened.as_ref().map_err(ProblemResponse::code) {
+                Ok(_) => (AuditOutcome::Allowed, ""),
+                Err(code) if [402, 403].contains(&code.status()) => (AuditOutcome::Denied, code.as_str()),
+                Err(code) => (AuditOutcome::Failed, code.as_str()),
+            };
+            let subject = opened.as_ref().map_or("", |agent| agent.tunnel.tunnel_id.as_str());
+            edge.audit("tunnels.open", outcome, code, Some(&principal), subject, &context.correlation_id);
+            opened.map(Next::Open)
+        }
         Err(problem) => Err(problem),
     };
     match outcome {

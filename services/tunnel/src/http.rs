@@ -10,7 +10,7 @@ use axum::routing::{any, put};
 use http::HeaderMap;
 use http::header::HOST;
 use serde::{Deserialize, Serialize};
-use service::http::{Code, ProblemResponse};
+use service::http::{Code, ProblemResponse, RequestContext};
 use service::{Front, Public};
 
 use crate::{Edge, accept, answers, forward, names, open};
@@ -55,10 +55,11 @@ struct Proved {
 async fn renew_proof(
     State(edge): State<Arc<Edge>>,
     Path(session): Path<String>,
+    context: RequestContext,
     headers: HeaderMap,
     Json(body): Json<NewProof>,
 ) -> Result<Response, ProblemResponse> {
-    let principal = edge.tokens.authenticate(&headers).await?;
+    let principal = edge.authenticate(&headers, "tunnels.renew_proof", &context.correlation_id).await?;
     let agent = edge.agents.session(&session).filter(|agent| agent.is_of(&principal));
     let agent = agent.ok_or_else(|| ProblemResponse::new(Code::SessionUnknown))?;
     let proved_until_ms = open::renew_proof(&edge, &agent, &body.proof).await?;

@@ -39,11 +39,11 @@ use std::time::Duration;
 
 use ::http::HeaderMap;
 use ::store::StoreError;
-use auth::ProofRules;
+use auth::{Principal, ProofRules};
 use contracts::TunnelId;
 use contracts::tunnels::close;
 use service::http::{Code, ProblemResponse, RequestContext};
-use service::{Platform, ProofBook, Public, Tokens};
+use service::{AuditOutcome, AuditRecord, Platform, ProofBook, Public, Tokens, Unauthenticated};
 
 use crate::agents::{Agent, Agents, Entitlement};
 use crate::metering::Metering;
@@ -99,6 +99,36 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
+    /// Whose token it is; written down either way.
+    async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        action: &str,
+        correlation_id: &str,
+    ) -> Result<Principal, ProblemResponse> {
+        let verdict = self.tokens.authenticate(headers).await;
+        let reason = verdict.as_ref().err().map_or("", Unauthenticated::code);
+        let outcome = match &verdict {
+            Ok(_) => AuditOutcome::Allowed,
+            Err(Unauthenticated::KeysUnavailable { .. }) => AuditOutcome::Failed,
+            Err(_) => AuditOutcome::Unauthenticated,
+        };
+        self.audit(action, outcome, reason, verdict.as_ref().ok(), "", correlation_id);
+        Ok(verdict?)
+    }
+
+    fn audit(
+        &self,
+        action: &str,
+        outcome: AuditOutcome,
+        reason: &str,
+        principal: Option<&Principal>,
+        subject: &str,
+        correlation_id: &str,
+    ) {
+        AuditRecord { action, outcome, reason, via: "header", principal, key_id: "", subject, correlation_id }.write();
+    }
+
     /// What a request for a tunnel is told that has no agent here.
     async fn absent(&self, label: &str) -> ProblemResponse {
         match self.tunnels.is_known(label, self.platform.clock.now_ms()).await {

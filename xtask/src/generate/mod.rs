@@ -71,7 +71,10 @@ pub(crate) fn topology(root: &Path) -> Result<Vec<Generated>> {
 
 /// The page of all problem codes.
 pub(crate) fn errors_page(root: &Path) -> Result<Vec<Generated>> {
-    Ok(vec![file("docs/errors.md", synapsed(root, "errors-page")?)])
+    Ok(vec![
+        file("docs/errors.md", synapsed(root, "errors-page")?),
+        file("docs/access.md", synapsed(root, "access-page")?),
+    ])
 }
 
 /// The OpenAPI 3.1 document of the gateway's HTTP API.

@@ -2,7 +2,6 @@
 //! subscription service.
 
 mod reconcile;
-mod table;
 
 use clap::{Args, Subcommand};
 use reqwest::Method;
@@ -10,7 +9,7 @@ use serde_json::Value;
 
 use crate::admin::{Told, call};
 use crate::dead_letters;
-use table::Table;
+use crate::table::{self, Table};
 
 /// Look at what was bought, used and paid, and make it agree with Stripe.
 #[derive(Args)]

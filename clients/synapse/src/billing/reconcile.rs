@@ -5,9 +5,9 @@ use clock::Clock;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::table::Table;
 use super::{items, text};
 use crate::admin::{Told, call};
+use crate::table::Table;
 
 /// How often a run is looked at.
 const LOOK: Duration = Duration::from_millis(500);

@@ -71,6 +71,8 @@ pub fn build(
     sink: Sink,
 ) -> Result<(Dispatch, Telemetry), TelemetryError> {
     let filter = EnvFilter::try_new(&settings.log_filter)?;
+    // Whatever else somebody wants to see or not.
+    let filter = filter.add_directive(format!("{}=info", crate::AUDIT_TARGET).parse()?);
     let logs = logs::LogLayer::new(settings.log_format, service, clock.clone(), sink).with_filter(filter);
     let provider = export::provider(settings, service)?;
     let traces = provider.as_ref().map(|provider| {

@@ -4,7 +4,7 @@ mod provider;
 mod refusal;
 mod settings;
 
-pub use refusal::Unauthenticated;
+pub use refusal::{Unauthenticated, challenge};
 pub use settings::TokenSettings;
 
 use std::sync::Arc;

@@ -53,8 +53,8 @@ impl From<Unauthenticated> for ProblemResponse {
 }
 
 /// Adds what a 401 must have (RFC 9110 §11.6.1): how to authenticate, and why what was sent did not do (RFC 6750 §3.1). A
-/// request without a token is told no error (RFC 6750 §3).
-pub(crate) fn challenge(problem: ProblemResponse, error: Option<(&str, &str)>) -> ProblemResponse {
+/// request without a token is told no error (RFC 6750 §3). `error` is one of that section's codes and a sentence.
+pub fn challenge(problem: ProblemResponse, error: Option<(&str, &str)>) -> ProblemResponse {
     let mut text = format!("Bearer realm=\"{REALM}\"");
     if let Some((error, why)) = error {
         // The characters that RFC 6750 §3 allows there; everything else is told in the problem alone.

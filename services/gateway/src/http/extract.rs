@@ -1,76 +1,15 @@
 //! What handlers need of a request, read and checked.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use auth::{Principal, Role};
 use axum::body::Bytes;
-use axum::extract::FromRequestParts;
-use bus::Trail;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
-use http::request::Parts;
+use http::header::CONTENT_TYPE;
 use http::{Extensions, HeaderMap};
 use serde::de::DeserializeOwned;
-use service::Unauthenticated;
-use service::http::{ClientAddress, Code, ProblemResponse, RequestContext};
+use service::http::{ClientAddress, Code, ProblemResponse};
 
-use crate::Gateway;
-
-/// The cookie that may carry the access token.
-const TOKEN_COOKIE: &str = "synapse_token";
 /// Longest Idempotency-Key, characters (Stripe's limit).
 const MAX_KEY_CHARS: usize = 255;
-
-/// Who calls, and what the call belongs to.
-pub(crate) struct Caller {
-    pub(crate) principal: Principal,
-    pub(crate) trail: Trail,
-    pub(crate) address: Option<IpAddr>,
-}
-
-impl FromRequestParts<Arc<Gateway>> for Caller {
-    type Rejection = ProblemResponse;
-
-    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, ProblemResponse> {
-        let token = bearer(&parts.headers).ok_or(Unauthenticated::Missing)?;
-        let principal = gateway.tokens.verify(token).await?;
-        gateway.edge.count_request(&principal, &parts.extensions).await?;
-        let mut trail = gateway.new_trail();
-        if let Some(context) = parts.extensions.get::<RequestContext>() {
-            trail.correlation_id.clone_from(&context.correlation_id);
-            if let Some(trace) = context.trace() {
-                trail.traceparent = Some(trace.traceparent);
-                trail.tracestate = trace.tracestate;
-            }
-        }
-        Ok(Self { principal, trail, address: address(&parts.extensions) })
-    }
-}
-
-impl Caller {
-    /// Whether the caller may see and change what belongs to others of their tenant.
-    pub(crate) fn is_admin(&self) -> bool {
-        self.principal.role == Role::Admin
-    }
-
-    /// Refuses callers that may only look.
-    pub(crate) fn may_write(&self) -> Result<(), ProblemResponse> {
-        match self.principal.role {
-            Role::Admin | Role::User => Ok(()),
-            Role::ReadOnly => Err(ProblemResponse::new(Code::Forbidden).detail("this token may only read")),
-        }
-    }
-}
-
-/// The access token of a request: of its Authorization header, else of its cookie.
-pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    if headers.contains_key(AUTHORIZATION) {
-        return service::bearer(headers);
-    }
-    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, _)| *name == TOKEN_COOKIE).map(|(_, value)| value)
-}
 
 /// Whom a request comes from, past trusted proxies.
 pub(crate) fn address(extensions: &Extensions) -> Option<IpAddr> {
@@ -131,15 +70,6 @@ pub(crate) fn id<T: std::str::FromStr<Err = contracts::IdError>>(text: &str) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_token_comes_from_the_header_or_the_cookie() {
-        let with = |name: http::HeaderName, text: &'static str| HeaderMap::from_iter([(name, text.parse().unwrap())]);
-        assert_eq!(bearer(&with(AUTHORIZATION, "Bearer a.b.c")), Some("a.b.c"));
-        assert_eq!(bearer(&with(AUTHORIZATION, "Basic abc")), None);
-        assert_eq!(bearer(&with(COOKIE, "x=1; synapse_token=a.b.c")), Some("a.b.c"));
-        assert_eq!(bearer(&HeaderMap::new()), None);
-    }
 
     #[test]
     fn an_idempotency_key_is_needed_and_printable() {

@@ -8,7 +8,8 @@ use http::{HeaderMap, HeaderName};
 use serde::Deserialize;
 use service::http::{Code, ProblemResponse};
 
-use super::extract::{Caller, id};
+use super::extract::id;
+use super::guard::Caller;
 use crate::Gateway;
 use crate::refusals::IntoProblem;
 
@@ -38,6 +39,6 @@ pub(super) async fn get(
         return Err(ProblemResponse::new(Code::ProofRefused).detail(detail));
     };
     let ask = IceServersV1 { peer_id: id(&peer.peer_id)?, proof: proof.to_owned() };
-    let servers = gateway.ask(&caller.principal.tenant, &caller.trail, &ask).await;
+    let servers = gateway.ask(&caller.identity.principal.tenant, &caller.trail, &ask).await;
     Ok(([(CACHE_CONTROL, "no-store")], Json(servers.map_err(IntoProblem::into_problem)?)))
 }

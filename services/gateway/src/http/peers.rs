@@ -7,7 +7,8 @@ use contracts::requests::presence::{CountV1, ListV1, LookupV1, PeerCounts, PeerF
 use serde::Deserialize;
 use service::http::{Code, ProblemResponse};
 
-use super::extract::{Caller, id};
+use super::extract::id;
+use super::guard::Caller;
 use crate::Gateway;
 use crate::refusals::IntoProblem;
 
@@ -46,7 +47,7 @@ pub(super) async fn list(
     };
     let filter = PeerFilter { room: page.room, tag: page.tag, capability: page.capability, network: None };
     let ask = ListV1 { limit: page.limit.unwrap_or(DEFAULT_LIMIT), after: page.after, filter, address };
-    let page = gateway.ask(&caller.principal.tenant, &caller.trail, &ask).await;
+    let page = gateway.ask(&caller.identity.principal.tenant, &caller.trail, &ask).await;
     Ok(Json(page.map_err(IntoProblem::into_problem)?))
 }
 
@@ -64,7 +65,7 @@ pub(super) async fn count(
     query: Result<Query<CountQuery>, QueryRejection>,
 ) -> Result<Json<PeerCounts>, ProblemResponse> {
     let Query(CountQuery { room }) = query.map_err(|rejection| unreadable(&rejection, "room"))?;
-    let counts = gateway.ask(&caller.principal.tenant, &caller.trail, &CountV1 { room, node_id: None }).await;
+    let counts = gateway.ask(&caller.identity.principal.tenant, &caller.trail, &CountV1 { room, node_id: None }).await;
     Ok(Json(counts.map_err(IntoProblem::into_problem)?))
 }
 
@@ -80,6 +81,6 @@ pub(super) async fn get(
     Path(path_id): Path<String>,
 ) -> Result<Json<PeerView>, ProblemResponse> {
     let ask = LookupV1 { peer_id: id(&path_id)? };
-    let peer = gateway.ask(&caller.principal.tenant, &caller.trail, &ask).await;
+    let peer = gateway.ask(&caller.identity.principal.tenant, &caller.trail, &ask).await;
     Ok(Json(peer.map_err(IntoProblem::into_problem)?))
 }

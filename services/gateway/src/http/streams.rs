@@ -15,7 +15,8 @@ use serde_json::value::RawValue;
 use service::http::{Code, ProblemResponse};
 use tokio::sync::mpsc;
 
-use super::extract::{address, bearer, json};
+use super::extract::{address, json};
+use super::guard::token;
 use crate::socket::{self, Arrival, Credential, Stream, Transport};
 use crate::streams::{POSTED_BUFFER, Posted};
 use crate::{Gateway, nodes, tickets};
@@ -31,7 +32,7 @@ pub(super) async fn open(State(gateway): State<Arc<Gateway>>, request: Request) 
     socket::check(&gateway, request.uri(), headers)?;
     gateway.edge.count_connection(request.extensions()).await?;
     let permit = socket::room(&gateway)?;
-    let credential = bearer(headers).map(|token| Credential::Token(token.to_owned()));
+    let credential = token(&gateway.config, headers).map(|(token, via)| Credential::Token(token.to_owned(), via));
     let address = address(request.extensions());
     let resume = headers.get("last-event-id").and_then(|id| last_event(id.to_str().ok()?));
     let (events, told) = mpsc::channel::<Bytes>(EVENTS_BUFFER);

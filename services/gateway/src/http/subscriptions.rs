@@ -20,8 +20,10 @@ use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use service::http::{Code, ProblemResponse};
 
-use super::extract::{Caller, id, idempotency_key, json};
+use super::extract::{id, idempotency_key, json};
+use super::guard::Caller;
 use crate::Gateway;
+use crate::operations::Operation;
 use crate::refusals::IntoProblem;
 
 /// Subscriptions a page unless asked otherwise.
@@ -32,7 +34,7 @@ async fn ask<R: Request>(gateway: &Gateway, caller: &Caller, ask: &R) -> Result<
 where
     R::Refusal: IntoProblem,
 {
-    gateway.ask(&caller.principal.tenant, &caller.trail, ask).await.map_err(IntoProblem::into_problem)
+    gateway.ask(&caller.identity.principal.tenant, &caller.trail, ask).await.map_err(IntoProblem::into_problem)
 }
 
 /// `GET /v1/plans`: what may be bought.
@@ -45,14 +47,11 @@ pub(super) async fn check_plans(
     State(gateway): State<Arc<Gateway>>,
     caller: Caller,
 ) -> Result<Json<PlansReport>, ProblemResponse> {
-    if !caller.is_admin() {
-        return Err(ProblemResponse::new(Code::Forbidden).detail("this is for administrators"));
-    }
     let mut report = ask(&gateway, &caller, &CheckPlansV1 {}).await?;
     // What other tenants are sold is nobody's business but the operator's.
-    report
-        .prices
-        .retain(|price| price.tenants.is_empty() || price.tenants.contains(&caller.principal.tenant.to_string()));
+    report.prices.retain(|price| {
+        price.tenants.is_empty() || price.tenants.contains(&caller.identity.principal.tenant.to_string())
+    });
     report.ok = report.prices.iter().all(|price| price.problems.is_empty());
     Ok(Json(report))
 }
@@ -83,13 +82,11 @@ pub(super) async fn list(
         let rule = "is not one of Stripe's: incomplete, incomplete_expired, trialing, active, past_due, unpaid, paused, canceled";
         return Err(ProblemResponse::new(Code::Validation).violation("status", rule));
     }
-    let own = &caller.principal.user;
+    let own = &caller.identity.principal.user;
     let all = query.all.unwrap_or_default();
     let is_others = all || query.user_id.as_ref().is_some_and(|user| user != own);
-    if is_others && !caller.is_admin() {
-        return Err(
-            ProblemResponse::new(Code::Forbidden).detail("user_id, all: only administrators see others' subscriptions")
-        );
+    if is_others {
+        caller.may(Operation::SeeOthersSubscriptions)?;
     }
     let user_id = if all { query.user_id } else { Some(query.user_id.unwrap_or_else(|| own.clone())) };
     let (limit, after) = (query.limit.unwrap_or(DEFAULT_LIMIT), query.after);
@@ -104,11 +101,10 @@ pub(super) async fn checkout(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<impl IntoResponse, ProblemResponse> {
-    caller.may_write()?;
     let idempotency_key = idempotency_key(&headers)?;
     let body: CreateCheckout = json(&headers, &body)?;
     let open = CreateCheckoutV1 {
-        user_id: caller.principal.user.clone(),
+        user_id: caller.identity.principal.user.clone(),
         price_id: body.price_id,
         success_url: body.success_url,
         cancel_url: body.cancel_url,
@@ -126,9 +122,8 @@ pub(super) async fn portal(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<(StatusCode, Json<Portal>), ProblemResponse> {
-    caller.may_write()?;
     let body: CreatePortal = json(&headers, &body)?;
-    let open = CreatePortalV1 { user_id: caller.principal.user.clone(), return_url: body.return_url };
+    let open = CreatePortalV1 { user_id: caller.identity.principal.user.clone(), return_url: body.return_url };
     Ok((StatusCode::CREATED, Json(ask(&gateway, &caller, &open).await?)))
 }
 
@@ -140,13 +135,12 @@ pub(super) async fn change_plan(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<SubscriptionView>, ProblemResponse> {
-    caller.may_write()?;
     let idempotency_key = idempotency_key(&headers)?;
     let body: ChangePlan = json(&headers, &body)?;
     let change = ChangePlanV1 {
         subscription_id: id(&path_id)?,
-        user_id: caller.principal.user.clone(),
-        is_admin: caller.is_admin(),
+        user_id: caller.identity.principal.user.clone(),
+        is_admin: caller.identity.is_admin(),
         price_id: body.price_id,
         idempotency_key,
     };
@@ -161,9 +155,8 @@ pub(super) async fn cancel(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<SubscriptionView>, ProblemResponse> {
-    caller.may_write()?;
     let body: CancelSubscription = json(&headers, &body)?;
-    let (user_id, is_admin) = (caller.principal.user.clone(), caller.is_admin());
+    let (user_id, is_admin) = (caller.identity.principal.user.clone(), caller.identity.is_admin());
     let end = CancelV1 { subscription_id: id(&path_id)?, user_id, is_admin, at_period_end: body.at_period_end };
     ask(&gateway, &caller, &end).await.map(Json)
 }
@@ -174,8 +167,7 @@ pub(super) async fn resume(
     caller: Caller,
     Path(path_id): Path<String>,
 ) -> Result<Json<SubscriptionView>, ProblemResponse> {
-    caller.may_write()?;
-    let (user_id, is_admin) = (caller.principal.user.clone(), caller.is_admin());
+    let (user_id, is_admin) = (caller.identity.principal.user.clone(), caller.identity.is_admin());
     ask(&gateway, &caller, &ResumeV1 { subscription_id: id(&path_id)?, user_id, is_admin }).await.map(Json)
 }
 
@@ -186,11 +178,10 @@ pub(super) async fn create(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<impl IntoResponse, ProblemResponse> {
-    caller.may_write()?;
     let idempotency_key = idempotency_key(&headers)?;
     let body: CreateSubscription = json(&headers, &body)?;
     let create = CreateV1 {
-        user_id: caller.principal.user.clone(),
+        user_id: caller.identity.principal.user.clone(),
         price_id: body.price_id,
         payment_method_id: body.payment_method_id,
         email: body.email,
@@ -211,8 +202,7 @@ pub(super) async fn get(
     Path(path_id): Path<String>,
 ) -> Result<Json<SubscriptionView>, ProblemResponse> {
     let view = ask(&gateway, &caller, &GetV1 { subscription_id: id(&path_id)? }).await?;
-    let sees = caller.is_admin() || view.user_id == caller.principal.user;
-    if sees { Ok(Json(view)) } else { Err(ProblemResponse::new(Code::NotFound)) }
+    if caller.identity.sees(&view.user_id) { Ok(Json(view)) } else { Err(ProblemResponse::new(Code::NotFound)) }
 }
 
 /// `GET /v1/subscriptions/{id}/usage`: what was used of what the plan allows.
@@ -222,8 +212,7 @@ pub(super) async fn usage(
     Path(path_id): Path<String>,
 ) -> Result<Json<UsageView>, ProblemResponse> {
     let view = ask(&gateway, &caller, &UsageV1 { subscription_id: id(&path_id)? }).await?;
-    let sees = caller.is_admin() || view.user_id == caller.principal.user;
-    if sees { Ok(Json(view)) } else { Err(ProblemResponse::new(Code::NotFound)) }
+    if caller.identity.sees(&view.user_id) { Ok(Json(view)) } else { Err(ProblemResponse::new(Code::NotFound)) }
 }
 
 /// `POST /v1/subscriptions/{id}/verify`: a signed proof for a peer.
@@ -234,12 +223,11 @@ pub(super) async fn verify(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<ProofIssued>, ProblemResponse> {
-    caller.may_write()?;
     let body: VerifySubscription = json(&headers, &body)?;
     let wanted = VerifyV1 {
         subscription_id: id(&path_id)?,
         peer_id: body.peer_id,
-        user_id: caller.principal.user.clone(),
+        user_id: caller.identity.principal.user.clone(),
         peer_key: body.peer_key.map(thumbprint).transpose()?,
     };
     ask(&gateway, &caller, &wanted).await.map(Json)

@@ -7,7 +7,7 @@ use http::header::{CACHE_CONTROL, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use service::http::{Code, ProblemResponse};
 
-use super::extract::{Caller, bearer};
+use super::guard::{Caller, token};
 use crate::Gateway;
 
 /// `POST /v1/tickets`: a one-use ticket that stands for the caller's token for a short time.
@@ -18,7 +18,8 @@ pub(super) async fn issue(
 ) -> Result<impl axum::response::IntoResponse, ProblemResponse> {
     let platform = &gateway.platform;
     let now_ms = platform.clock.now_ms();
-    let token = bearer(&headers).ok_or_else(|| ProblemResponse::new(Code::AuthenticationMissing))?;
+    let found = token(&gateway.config, &headers);
+    let (token, _) = found.ok_or_else(|| ProblemResponse::new(Code::AuthenticationMissing))?;
     let (ticket, expires_at_ms) = gateway.tickets.issue(token, now_ms, &platform.entropy).ok_or_else(|| {
         let wait_s = gateway.config.ticket_ttl_ms.div_ceil(1_000);
         ProblemResponse::new(Code::Unavailable).detail("too many tickets are open").retry_after_s(wait_s)

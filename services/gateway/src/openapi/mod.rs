@@ -1,6 +1,7 @@
 //! The public API as an OpenAPI 3.1 document, made from the types that the handlers read and answer and from one table
 //! of operations. A test compares the table with the router.
 
+mod api_keys;
 mod codes;
 mod operation;
 mod operations;

@@ -5,10 +5,11 @@ use service::http::Code;
 use super::{SchemaOf, codes, common};
 
 /// What operations are about.
-pub(super) const TAGS: [(&str, &str); 4] = [
+pub(super) const TAGS: [(&str, &str); 5] = [
     ("Subscriptions", "Plans, purchases, changes, proofs."),
     ("Peers", "Who is here."),
     ("Connections", "The client protocol `synapse.v1` over WebSockets, or over an event stream and posted frames."),
+    ("API keys", "Keys for programs, made and taken back by administrators."),
     ("Documents", "Keys, this document, its page."),
 ];
 

@@ -6,12 +6,14 @@ use contracts::http::{
 };
 use contracts::requests::billing::UsageView;
 use contracts::requests::presence::{PeerCounts, PeerPage, PeerView};
+use contracts::requests::signaling::IceServers;
 use contracts::requests::subscription::{
     Checkout, Plans, PlansReport, Portal, ProofIssued, SubscriptionPage, SubscriptionView,
 };
 use serde_json::{Value, json};
 use service::http::Code;
 
+use super::api_keys;
 use super::operation::Access::{Admin, Anybody, Reader, Writer};
 use super::operation::Operation;
 use super::schema;
@@ -22,14 +24,17 @@ const CONNECTIONS: &str = "Connections";
 const DOCUMENTS: &str = "Documents";
 
 pub(super) fn operations() -> Vec<Operation> {
-    [subscriptions(), changes(), pages(), peers(), connections(), documents()].into_iter().flatten().collect()
+    [subscriptions(), changes(), pages(), peers(), connections(), api_keys::operations(), documents()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
-fn limit() -> Value {
+pub(super) fn limit() -> Value {
     json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 50 })
 }
 
-fn text() -> Value {
+pub(super) fn text() -> Value {
     json!({ "type": "string" })
 }
 
@@ -213,6 +218,11 @@ fn connections() -> Vec<Operation> {
         Operation::new(("post", "/v1/tickets"), "issueTicket", CONNECTIONS, Reader, "A one-use ticket for browsers")
             .about("Stands for the caller's token for 30 s. No body and no Idempotency-Key are needed: every call gives another.")
             .gives(201, "The ticket.", schema::<TicketIssued>),
+        Operation::new(("get", "/v1/ice-servers"), "listIceServers", CONNECTIONS, Reader, "STUN and TURN servers for a peer")
+            .query("peer_id", "For whom.", text())
+            .header("Synapse-Proof", "The peer's subscription proof.", true)
+            .gives(200, "The servers, with credentials for this peer.", schema::<IceServers>)
+            .refuses(&[Code::ProofRefused, Code::Conflict]),
         Operation::new(("get", "/v1/ws"), "openWebSocket", CONNECTIONS, Anybody, "The client protocol")
             .about("A WebSocket (RFC 6455). The token comes in the first frame, in the Authorization header, or as a ticket \
                     in Sec-WebSocket-Protocol.")

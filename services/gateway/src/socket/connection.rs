@@ -207,6 +207,7 @@ impl Connection {
                 Step::Time => match peer.deadline_passed(clock.now_ms()) {
                     Some(Deadline::Token) => return Err(Some(TOKEN_EXPIRED)),
                     Some(Deadline::Proof) => return Err(Some(PROOF_REFUSED)),
+                    Some(Deadline::Key) => peer.check_key(&gateway).await.map_err(Some)?,
                     None => {}
                 },
             }
@@ -240,8 +241,8 @@ impl Connection {
         let (outcome, result) = match handled {
             Handled::Done(outcome, result) => (outcome, result),
             Handled::Renewed(papers) => {
-                let (principal, proven) = *papers;
-                peer.renewed(&self.gateway, principal, proven);
+                let (identity, proven) = *papers;
+                peer.renewed(&self.gateway, identity, proven);
                 (Outcome::Accepted, None)
             }
             // The desk keeps those that come later.
@@ -343,4 +344,6 @@ async fn kicked(line: &mut watch::Receiver<Option<Farewell>>) -> End {
 pub(super) enum Deadline {
     Token,
     Proof,
+    /// What is known of its API key.
+    Key,
 }

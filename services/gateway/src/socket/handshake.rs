@@ -14,7 +14,7 @@ use super::connection::{self, Arrival};
 use super::papers::Credential;
 use super::transport::Transport;
 use crate::Gateway;
-use crate::http::{address, bearer};
+use crate::http::{address, token};
 
 /// Names that secrets are put into addresses by.
 const SECRETS: [&str; 7] = ["token", "access_token", "ticket", "proof", "jwt", "authorization", "stream_key"];
@@ -27,7 +27,8 @@ pub(crate) async fn upgrade(
     let headers = request.headers();
     let (codec, ticket) = negotiate(headers)?;
     check(&gateway, request.uri(), headers)?;
-    let credential = ticket.or_else(|| bearer(headers).map(|token| Credential::Token(token.to_owned())));
+    let shown = token(&gateway.config, headers);
+    let credential = ticket.or_else(|| shown.map(|(token, via)| Credential::Token(token.to_owned(), via)));
     let (mut parts, _) = request.into_parts();
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await.map_err(|rejection| {
         ProblemResponse::new(Code::MalformedRequest).detail(format!("{rejection}; open this address as a WebSocket"))

@@ -38,6 +38,9 @@ const TOO_MANY: Farewell =
     Farewell { code: close::TOO_MANY, reason: "too_many_connections", reconnect_after_ms: Some(5_000) };
 /// Too many bad frames.
 const PROTOCOL_ABUSE: Farewell = farewell(close::PROTOCOL_ABUSE, "protocol_abuse");
+/// What could tell whose token it is was away.
+const UNAVAILABLE: Farewell =
+    Farewell { code: close::SERVICE_RESTART, reason: "unavailable", reconnect_after_ms: Some(5_000) };
 /// The token's time is over.
 const TOKEN_EXPIRED: Farewell =
     Farewell { code: close::TOKEN_EXPIRED, reason: "token_expired", reconnect_after_ms: Some(0) };

@@ -3,40 +3,51 @@
 use std::sync::Arc;
 
 use auth::Principal;
+use bus::Trail;
 use contracts::plans::limit;
 use contracts::{PeerId, SubscriptionId};
 use service::http::{Code, ProblemResponse};
 
-use super::{PROOF_REFUSED, UNAUTHENTICATED};
+use super::{PROOF_REFUSED, UNAUTHENTICATED, UNAVAILABLE};
+use crate::access::{self, Identity, Unknown, Via};
+use crate::operations::Operation;
 use crate::refusals::IntoProblem;
 use crate::registry::Farewell;
 use crate::{Gateway, tickets};
 
-/// Where a token comes from.
+/// What a client shows.
 #[derive(Clone)]
 pub(crate) enum Credential {
-    Token(String),
+    Token(String, Via),
     Ticket(String),
 }
 
 impl Credential {
     /// What a frame brought; both at once were refused before.
     pub(super) fn of(token: Option<String>, ticket: Option<String>) -> Option<Self> {
-        token.map(Self::Token).or(ticket.map(Self::Ticket))
+        token.map(|token| Self::Token(token, Via::Frame)).or(ticket.map(Self::Ticket))
     }
 }
 
-/// A good token.
-pub(super) async fn principal(
+/// A known client that may do this with the peer.
+pub(super) async fn identity(
     gateway: &Arc<Gateway>,
     credential: Credential,
-) -> Result<Principal, (ProblemResponse, Farewell)> {
-    let refused = |problem| (problem, UNAUTHENTICATED);
-    let token = match credential {
-        Credential::Token(token) => token,
-        Credential::Ticket(ticket) => tickets::redeem(gateway, &ticket).await.map_err(refused)?,
+    operation: Operation,
+    peer_id: &PeerId,
+    trail: &Trail,
+) -> Result<Identity, (ProblemResponse, Farewell)> {
+    let (found, via) = match credential {
+        Credential::Token(token, via) => (Ok(token), via),
+        Credential::Ticket(ticket) => (tickets::redeem(gateway, &ticket).await, Via::Ticket),
     };
-    gateway.tokens.verify(&token).await.map_err(|refusal| refused(refusal.into()))
+    let identity = match found {
+        Ok(token) => access::identify(gateway, &token, via).await,
+        Err(problem) => Err(Unknown::Ticket(problem)),
+    };
+    let farewell = if identity.as_ref().is_err_and(Unknown::is_passing) { UNAVAILABLE } else { UNAUTHENTICATED };
+    let decided = access::decide(identity, via, operation, peer_id.as_str(), &trail.correlation_id);
+    decided.map_err(|problem| (problem, farewell))
 }
 
 /// A good proof.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use auth::{Principal, Role};
+use auth::Principal;
 use bus::Trail;
 use contracts::events::presence::OfflineReason;
 use contracts::frames::{AuthResult, ClientFrame, Outcome, PresenceAction, Resume, Resumed, RoomAction, Scope, Select};
@@ -23,7 +23,10 @@ use service::http::{Code, ProblemResponse};
 use super::connection::{Deadline, Line};
 use super::papers::{self, Credential, Proven};
 use super::{ENTITLEMENT_LOST, QUOTA_EXCEEDED, TAKEN_OVER, TOO_MANY, UNAUTHENTICATED};
+use crate::access::{Identity, Unknown, Via};
 use crate::journal::Journal;
+use crate::keys::KeyRefusal;
+use crate::operations::Operation;
 use crate::refusals::IntoProblem;
 use crate::registry::{Entry, Farewell};
 use crate::{Gateway, messages, nodes, tickets};
@@ -37,7 +40,9 @@ const HANDOVER_WITHIN_MS: u64 = 2_000;
 
 /// A peer and the papers it connected with.
 pub(super) struct Peer {
-    principal: Principal,
+    identity: Identity,
+    /// When its API key is looked at again.
+    check_at_ms: u64,
     entry: Entry,
     proven: Proven,
     pub(super) journal: Arc<Journal>,
@@ -61,7 +66,7 @@ pub(super) enum Handled {
     /// Refused, and the connection can't go on.
     Closing(ProblemResponse, Farewell),
     /// New papers, to be used from now on.
-    Renewed(Box<(Principal, Proven)>),
+    Renewed(Box<(Identity, Proven)>),
     /// It has its place in the order; what came of it comes later.
     Later(BoxFuture<'static, Handled>),
 }
@@ -81,14 +86,15 @@ impl Peer {
         entering: Entering,
     ) -> Result<(Self, AuthResult), (ProblemResponse, Farewell)> {
         let Entering { credential, peer_id, proof, acks, resume } = entering;
-        let principal = papers::principal(gateway, credential).await?;
-        gateway.edge.count_entry(&principal).await.map_err(|problem| (problem, TOO_MANY))?;
+        let identity = papers::identity(gateway, credential, Operation::Enter, &peer_id, trail).await?;
+        let principal = &identity.principal;
+        gateway.edge.count_entry(principal).await.map_err(|problem| (problem, TOO_MANY))?;
         let Some(proof) = proof else { return Err(papers::no_proof()) };
-        let proven = papers::prove(gateway, &principal, &peer_id, &proof).await?;
-        if let Some(problem) = no_room(gateway, &principal, &peer_id) {
+        let proven = papers::prove(gateway, principal, &peer_id, &proof).await?;
+        if let Some(problem) = no_room(gateway, principal, &peer_id) {
             return Err((problem, TOO_MANY));
         }
-        let connected = connect(gateway, line, trail, &principal, &peer_id, &proven).await?;
+        let connected = connect(gateway, line, trail, principal, &peer_id, &proven).await?;
         let entry = Entry {
             tenant: principal.tenant.clone(),
             peer_id,
@@ -108,7 +114,8 @@ impl Peer {
             return Err((problem, TAKEN_OVER));
         };
         let cursor = resume.as_ref().filter(|_| entered.recovered).map_or(0, |resume| resume.offset);
-        let peer = Self { principal, entry, proven, journal: entered.journal, cursor };
+        let check_at_ms = check_at_ms(gateway, &identity);
+        let peer = Self { identity, check_at_ms, entry, proven, journal: entered.journal, cursor };
         // Revoked between the check and the entry: whoever revoked found no entry to close.
         if gateway.proofs.is_revoked(&peer.proven.subscription_id, peer.proven.ver) {
             peer.leave(gateway, Some(ENTITLEMENT_LOST)).await;
@@ -168,15 +175,35 @@ impl Peer {
 
     /// When the first of its papers is over, Unix milliseconds.
     pub(super) fn next_deadline_ms(&self) -> u64 {
-        self.principal.expires_at_ms.min(self.proven.until_ms)
+        self.identity.principal.expires_at_ms.min(self.proven.until_ms).min(self.check_at_ms)
     }
 
     /// Which of its papers is over.
     pub(super) fn deadline_passed(&self, now_ms: u64) -> Option<Deadline> {
-        if now_ms >= self.principal.expires_at_ms {
+        if now_ms >= self.identity.principal.expires_at_ms {
             return Some(Deadline::Token);
         }
-        (now_ms >= self.proven.until_ms).then_some(Deadline::Proof)
+        if now_ms >= self.proven.until_ms {
+            return Some(Deadline::Proof);
+        }
+        (now_ms >= self.check_at_ms).then_some(Deadline::Key)
+    }
+
+    /// Whether its API key still stands; else how the connection ends. While nobody can tell, it goes on: its proof is
+    /// over in minutes.
+    pub(super) async fn check_key(&mut self, gateway: &Gateway) -> Result<(), Farewell> {
+        let Some(used) = &self.identity.key else { return Ok(()) };
+        match gateway.keys.verify_again(used).await {
+            Ok(_) | Err(KeyRefusal::Unavailable) => {
+                self.check_at_ms = check_at_ms(gateway, &self.identity);
+                Ok(())
+            }
+            Err(refusal) => {
+                let (peer_id, trail) = (self.entry.peer_id.as_str(), gateway.new_trail());
+                Unknown::Key(refusal).audit(Via::Frame, Operation::Attend, peer_id, &trail.correlation_id);
+                Err(UNAUTHENTICATED)
+            }
+        }
     }
 
     /// The number of its connection, by which it holds its journal.
@@ -190,9 +217,10 @@ impl Peer {
     }
 
     /// Uses new papers from now on.
-    pub(super) fn renewed(&mut self, gateway: &Gateway, principal: Principal, proven: Proven) {
+    pub(super) fn renewed(&mut self, gateway: &Gateway, identity: Identity, proven: Proven) {
         gateway.registry.renew(&self.entry, proven.ver, &proven.kid);
-        self.principal = principal;
+        self.check_at_ms = check_at_ms(gateway, &identity);
+        self.identity = identity;
         self.proven = proven;
     }
 
@@ -205,6 +233,10 @@ impl Peer {
         busy: bool,
     ) -> BoxFuture<'static, Handled> {
         let own = &self.entry;
+        let operation = self.operation(&frame);
+        if let Err(problem) = self.identity.may(operation, own.peer_id.as_str(), &trail.correlation_id) {
+            return refused(problem);
+        }
         match frame {
             ClientFrame::Ping { .. } => done(),
             ClientFrame::Ack { offset, .. } => {
@@ -216,10 +248,9 @@ impl Peer {
                 let detail = "this connection speaks for a peer already; renew its papers with a refresh frame";
                 refused(ProblemResponse::new(Code::Conflict).detail(detail))
             }
-            ClientFrame::Refresh { token, ticket, proof, .. } => self.refresh(gateway, token, ticket, proof),
+            ClientFrame::Refresh { token, ticket, proof, .. } => self.refresh(gateway, trail, token, ticket, proof),
             ClientFrame::Presence { action, .. } => self.presence(gateway, trail, action),
             ClientFrame::Room { action, room, .. } => self.room(gateway, trail, action, room),
-            _ if self.principal.role == Role::ReadOnly => read_only(),
             ClientFrame::Session { to, others, .. } => {
                 let (from, proof) = (own.peer_id.clone(), self.proven.proof.to_string());
                 self.forward(gateway, trail, OpenSessionV1 { from, to, proof, others }, Outcome::Accepted)
@@ -256,6 +287,29 @@ impl Peer {
         }
     }
 
+    /// What a frame asks for, as the table names it.
+    fn operation(&self, frame: &ClientFrame) -> Operation {
+        match frame {
+            ClientFrame::Refresh { .. } => Operation::Renew,
+            ClientFrame::Presence { action: PresenceAction::SetStatus { .. }, .. } => Operation::SetStatus,
+            ClientFrame::Presence { action: PresenceAction::Describe { .. }, .. } => Operation::Describe,
+            ClientFrame::Session { .. } => Operation::OpenSession,
+            ClientFrame::Signal { .. } => Operation::Signal,
+            ClientFrame::IceServers { .. } => Operation::AskIceServers,
+            ClientFrame::Message { .. } => Operation::SendMessage,
+            ClientFrame::Broadcast { scope: Scope::Tenant, .. } => Operation::BroadcastToTenant,
+            ClientFrame::Broadcast { scope: Scope::User { user_id }, .. } if *user_id != self.entry.user => {
+                Operation::BroadcastToUser
+            }
+            ClientFrame::Broadcast { .. } => Operation::Broadcast,
+            ClientFrame::Ping { .. }
+            | ClientFrame::Ack { .. }
+            | ClientFrame::Auth { .. }
+            | ClientFrame::Presence { .. }
+            | ClientFrame::Room { .. } => Operation::Attend,
+        }
+    }
+
     fn presence(&self, gateway: &Arc<Gateway>, trail: &Trail, action: PresenceAction) -> BoxFuture<'static, Handled> {
         let own = &self.entry;
         let (peer_id, generation) = (own.peer_id.clone(), own.generation);
@@ -275,7 +329,6 @@ impl Peer {
                 gateway.registry.watch(own, None);
                 done()
             }
-            _ if self.principal.role == Role::ReadOnly => read_only(),
             PresenceAction::SetStatus { status } => {
                 self.forward(gateway, trail, SetStatusV1 { peer_id, generation, status }, Outcome::Accepted)
             }
@@ -315,20 +368,15 @@ impl Peer {
     }
 
     fn broadcast(&self, gateway: &Arc<Gateway>, trail: &Trail, signal: BroadcastV1) -> BoxFuture<'static, Handled> {
-        let admin = self.principal.role == Role::Admin;
-        let detail = match &signal.scope {
-            Scope::Room { room } if !gateway.registry.is_in(&self.entry, room) => "room: join it before speaking in it",
-            Scope::Tenant if !admin => "scope: only an admin speaks to the whole tenant",
-            Scope::User { user_id } if !admin && *user_id != self.principal.user => {
-                "user_id: only an admin speaks to other users"
-            }
-            _ => {
-                let (gateway, trail, tenant) = (Arc::clone(gateway), trail.clone(), self.entry.tenant.clone());
-                let told = async move { messages::broadcast(&gateway, &tenant, &trail, signal).await };
-                return told.map(|told| Handled::of(told.map(|()| Outcome::Accepted))).boxed();
-            }
-        };
-        refused(ProblemResponse::new(Code::Forbidden).detail(detail))
+        if let Scope::Room { room } = &signal.scope
+            && !gateway.registry.is_in(&self.entry, room)
+        {
+            let detail = "room: join it before speaking in it";
+            return refused(ProblemResponse::new(Code::Forbidden).detail(detail));
+        }
+        let (gateway, trail, tenant) = (Arc::clone(gateway), trail.clone(), self.entry.tenant.clone());
+        let told = async move { messages::broadcast(&gateway, &tenant, &trail, signal).await };
+        told.map(|told| Handled::of(told.map(|()| Outcome::Accepted))).boxed()
     }
 
     /// A signal is with the other peer or kept for it; the outcome says which.
@@ -371,24 +419,29 @@ impl Peer {
     fn refresh(
         &self,
         gateway: &Arc<Gateway>,
+        trail: &Trail,
         token: Option<String>,
         ticket: Option<String>,
         proof: Option<String>,
     ) -> BoxFuture<'static, Handled> {
-        let (gateway, own, before) = (Arc::clone(gateway), self.entry.clone(), self.principal.clone());
+        let (gateway, own, before) = (Arc::clone(gateway), self.entry.clone(), self.identity.clone());
+        let trail = trail.clone();
         let (proven, credential) = (self.proven.clone(), Credential::of(token, ticket));
         let checked = async move {
-            let principal = match credential {
-                Some(credential) => papers::principal(&gateway, credential).await?,
+            let identity = match credential {
+                Some(credential) => {
+                    papers::identity(&gateway, credential, Operation::Renew, &own.peer_id, &trail).await?
+                }
                 None => before.clone(),
             };
-            let same = principal.tenant == before.tenant && principal.user == before.user;
+            let principal = &identity.principal;
+            let same = principal.tenant == before.principal.tenant && principal.user == before.principal.user;
             let proven = match proof.filter(|_| same) {
-                Some(proof) => papers::prove(&gateway, &principal, &own.peer_id, &proof).await?,
+                Some(proof) => papers::prove(&gateway, principal, &own.peer_id, &proof).await?,
                 None => proven,
             };
             if same && proven.subscription_id == own.subscription_id {
-                return Ok(Handled::Renewed(Box::new((principal, proven))));
+                return Ok(Handled::Renewed(Box::new((identity, proven))));
             }
             let detail = "the token or proof is of another tenant, user or subscription; open a new connection";
             Ok(Handled::Refused(ProblemResponse::new(Code::Conflict).detail(detail)))
@@ -422,6 +475,12 @@ async fn connect(
         let is_full = matches!(rejection, Rejection::Refused(ConnectRefusal::TooManyPeers { .. }));
         (rejection.into_problem(), if is_full { QUOTA_EXCEEDED } else { UNAUTHENTICATED })
     })
+}
+
+/// When an API key is to be looked at again: never, for what is none.
+fn check_at_ms(gateway: &Gateway, identity: &Identity) -> u64 {
+    let now_ms = gateway.platform.clock.now_ms();
+    identity.key.as_ref().map_or(u64::MAX, |_| now_ms.saturating_add(gateway.keys.believed_for_ms()))
 }
 
 /// Why the tenant or the user may not have one connection more here; a peer that comes again takes its own place.
@@ -467,10 +526,6 @@ async fn tell_rooms_again(gateway: &Gateway, trail: &Trail, own: &Entry) {
     {
         tracing::warn!(code = ?problem.code(), "presence was not told of a peer's rooms");
     }
-}
-
-fn read_only() -> BoxFuture<'static, Handled> {
-    refused(ProblemResponse::new(Code::Forbidden).detail("this token may only read"))
 }
 
 fn done() -> BoxFuture<'static, Handled> {

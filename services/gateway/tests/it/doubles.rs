@@ -112,6 +112,12 @@ impl Doubles {
         self.seen.lock().unwrap().iter().filter(|seen| seen.kind != ListProofKeysV1::KIND).count()
     }
 
+    /// Whom they were asked for, in their order.
+    pub(crate) fn tenants(&self) -> Vec<String> {
+        let seen = self.seen.lock().unwrap();
+        seen.iter().filter(|seen| seen.kind != ListProofKeysV1::KIND).map(|seen| seen.tenant.clone()).collect()
+    }
+
     /// What was asked of `R` until now.
     pub(crate) fn seen<R: Request>(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().iter().filter(|seen| seen.kind == R::KIND).cloned().collect()

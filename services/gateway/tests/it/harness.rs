@@ -142,6 +142,13 @@ impl World {
         Neighbour { address, node, host, _folder: folder }
     }
 
+    /// A second gateway on the same bus and the same store, as replicas are; its address.
+    pub(crate) async fn replica(&self, settings: &[(&str, &str)]) -> SocketAddr {
+        let platform = self.host.platform(gateway::NAME).await.unwrap();
+        let router = gateway::start(gateway_config(settings), platform).await.unwrap();
+        self.host.serve_public(gateway::NAME, router).await.unwrap()
+    }
+
     /// From now on presence says that this peer is at that gateway.
     pub(crate) fn locate(&self, peer: &str, node: &str, status: PeerStatus) {
         let mut view = LookupV1::replies().remove(0);

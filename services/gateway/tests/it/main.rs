@@ -1,5 +1,8 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod access;
+mod api_keys;
+mod audit;
 mod binary;
 mod client;
 mod closing;

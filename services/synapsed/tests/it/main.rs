@@ -11,6 +11,7 @@ mod defects;
 mod demo;
 mod faults;
 mod guide;
+mod keys;
 mod killed;
 mod metering;
 mod operators;

@@ -1,18 +1,18 @@
 use std::fmt;
 
 /// Columns as wide as their widest cell.
-pub(super) struct Table {
+pub(crate) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// A table with these headings.
-    pub(super) fn new(headings: &[&str]) -> Self {
+    pub(crate) fn new(headings: &[&str]) -> Self {
         Self { rows: vec![headings.iter().map(|heading| (*heading).to_owned()).collect()] }
     }
 
     /// Adds a line; its cells are those of the headings.
-    pub(super) fn row(&mut self, cells: &[String]) {
+    pub(crate) fn row(&mut self, cells: &[String]) {
         // A terminal must not be steered by what a customer typed.
         self.rows.push(
             cells.iter().map(|cell| cell.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()).collect(),
@@ -39,7 +39,7 @@ impl fmt::Display for Table {
 }
 
 /// A moment as `2026-11-21 03:40` UTC, from Unix milliseconds.
-pub(super) fn date(ms: u64) -> String {
+pub(crate) fn date(ms: u64) -> String {
     let (days, minutes) = (ms / 86_400_000, ms / 60_000 % 1_440);
     // Howard Hinnant, "chrono-compatible low-level date algorithms": days since 1970 to a civil date.
     let shifted = days + 719_468;
