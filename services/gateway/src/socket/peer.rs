@@ -141,10 +141,7 @@ impl Peer {
         {
             tracing::warn!(code = ?problem.code(), "presence was not told of a peer's rooms");
         }
-        if let Some(resumed) = resumed {
-            let outcome = if resumed == Resumed::Recovered { "recovered" } else { "gap" };
-            metrics::counter!("synapse_gateway_resumes_total", "outcome" => outcome).increment(1);
-        }
+        resumed.iter().for_each(count_resume);
         let result = AuthResult {
             peer_id: peer.entry.peer_id.clone(),
             generation: peer.entry.generation,
@@ -437,6 +434,11 @@ async fn tell_rooms(gateway: &Gateway, trail: &Trail, own: &Entry) -> Result<(),
 
 fn read_only() -> BoxFuture<'static, Handled> {
     refused(ProblemResponse::new(Code::Forbidden).detail("this token may only read"))
+}
+
+fn count_resume(resumed: &Resumed) {
+    let outcome = if *resumed == Resumed::Recovered { "recovered" } else { "gap" };
+    metrics::counter!("synapse_gateway_resumes_total", "outcome" => outcome).increment(1);
 }
 
 fn done() -> BoxFuture<'static, Handled> {
