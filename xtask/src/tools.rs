@@ -114,6 +114,12 @@ pub(crate) const TOOLS: &[Tool] = &[
         program: "bin/chromium",
     },
     Tool {
+        name: "coturn",
+        version: "Debian's newest",
+        source: Source::DebianTree { package: "coturn", program: "usr/bin/turnserver" },
+        program: "bin/turnserver",
+    },
+    Tool {
         name: "playwright",
         version: "playwright-core 1.65.1",
         source: Source::Npm {

@@ -3,6 +3,7 @@
 mod cors;
 mod docs;
 mod extract;
+mod ice_servers;
 mod jwks;
 mod peers;
 mod streams;
@@ -41,6 +42,7 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/subscriptions/{id}/verify", post(subscriptions::verify))
         .route("/v1/peers", get(peers::list))
         .route("/v1/peers/{id}", get(peers::get))
+        .route("/v1/ice-servers", get(ice_servers::get))
         .route("/v1/presence", get(peers::count))
         .route("/v1/tickets", post(tickets::issue))
         .route("/v1/ws", get(socket::upgrade))
