@@ -219,7 +219,7 @@ fn connections() -> Vec<Operation> {
             .needs("peer_id", "For whom.", text())
             .header("Synapse-Proof", "The peer's subscription proof.", true)
             .gives(200, "The servers.", schema::<IceServers>)
-            .refuses(&[Code::ProofRefused, Code::EntitlementLost, Code::PeerUnknown, Code::Conflict]),
+            .refuses(&[Code::ProofRefused, Code::Conflict]),
         Operation::new(("get", "/v1/ws"), "openWebSocket", CONNECTIONS, Anybody, "The client protocol")
             .about("A WebSocket (RFC 6455). The token comes in the first frame, in the Authorization header, or as a ticket \
                     in Sec-WebSocket-Protocol.")
