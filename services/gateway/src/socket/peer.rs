@@ -127,10 +127,7 @@ impl Peer {
             Some(resume) => Some(peer.fetch(gateway, trail, resume).await),
         };
         tell_rooms_again(gateway, trail, &peer.entry).await;
-        if let Some(resumed) = resumed {
-            let outcome = if resumed == Resumed::Recovered { "recovered" } else { "gap" };
-            metrics::counter!("synapse_gateway_resumes_total", "outcome" => outcome).increment(1);
-        }
+        resumed.iter().for_each(count_resume);
         let result = AuthResult {
             peer_id: peer.entry.peer_id.clone(),
             generation: peer.entry.generation,
@@ -526,6 +523,11 @@ async fn tell_rooms_again(gateway: &Gateway, trail: &Trail, own: &Entry) {
     {
         tracing::warn!(code = ?problem.code(), "presence was not told of a peer's rooms");
     }
+}
+
+fn count_resume(resumed: &Resumed) {
+    let outcome = if *resumed == Resumed::Recovered { "recovered" } else { "gap" };
+    metrics::counter!("synapse_gateway_resumes_total", "outcome" => outcome).increment(1);
 }
 
 fn done() -> BoxFuture<'static, Handled> {
