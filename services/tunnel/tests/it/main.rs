@@ -5,7 +5,9 @@ mod breaks;
 #[path = "../contract/mod.rs"]
 mod contract;
 mod harness;
+mod inspect;
 mod names;
 mod origin;
+mod origins;
 mod passing;
 mod switching;
