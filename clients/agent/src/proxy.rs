@@ -28,7 +28,7 @@ use crate::{Event, Options};
 /// Tells the edge that an answer is the agent's own: the program could not be asked. Its value says why.
 const AGENT_ERROR: HeaderName = HeaderName::from_static("synapse-agent-error");
 /// The method of a request that asks to switch protocols; HTTP/2 knows only CONNECT for those.
-const UPGRADE_METHOD: HeaderName = HeaderName::from_static("synapse-upgrade-method");
+pub(crate) const UPGRADE_METHOD: HeaderName = HeaderName::from_static("synapse-upgrade-method");
 
 /// How long an idle connection to the program is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);

@@ -10,6 +10,7 @@ use super::book::{Captured, Exchange, Heard, is_event_stream};
 use super::events::Events;
 use super::frames::Frames;
 use super::{Asked, Inner};
+use crate::proxy::UPGRADE_METHOD;
 use crate::watched::Onlooker;
 
 /// Writes down one exchange. When that is gone from the book, nothing happens any more.
@@ -39,6 +40,7 @@ impl Recording {
             exchange.authority = authority.or_else(host).unwrap_or_default();
             exchange.protocol = asked.protocol.map(str::to_ascii_lowercase);
             exchange.request_headers = asked.headers.clone();
+            exchange.request_headers.remove(UPGRADE_METHOD);
             exchange
         });
         inner.changed(id);
@@ -122,7 +124,13 @@ impl Recording {
         let (now, max) = (self.inner.options.clock.monotonic(), self.max_body());
         self.edit(|exchange| {
             let after = now.saturating_sub(exchange.began);
+            let is_close = heard.kind == "close";
             exchange.add_message(after, from_public, heard, max);
+            // Both have said it: the connection is over, however long the sockets linger (RFC 6455 §7.1.4).
+            let mut closes = exchange.messages.iter().rev().filter(|message| message.heard.kind == "close");
+            if is_close && closes.any(|close| close.from_public != from_public) {
+                exchange.ended.get_or_insert(after);
+            }
         });
         self.inner.changed(self.id);
     }
