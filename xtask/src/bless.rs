@@ -61,14 +61,6 @@ pub(crate) fn run(root: &Path, check: bool) -> Result<()> {
     Ok(())
 }
 
-/// Which files the generators make, relative to the workspace root.
-///
-/// # Errors
-/// A generator failed.
-pub(crate) fn paths(root: &Path) -> Result<Vec<PathBuf>> {
-    Ok(generate(root, GENERATORS)?.into_keys().collect())
-}
-
 fn generate(root: &Path, generators: &[(&str, Generator)]) -> Result<BTreeMap<PathBuf, String>> {
     let mut files = BTreeMap::new();
     for (name, generator) in generators {

@@ -1,7 +1,9 @@
 //! The test suites: `cargo xtask test` runs every one, `cargo xtask test NAME` one of them.
 //!
-//! Each fetches the tools it needs first, so a clean clone needs no set-up. A suite that ran nothing has failed.
+//! Each fetches the tools it needs first, so a clean clone needs no set-up. A suite that ran nothing has failed. What an
+//! earlier suite of the same run ran is not run again, and the counts must prove it.
 
+mod browser;
 mod cargo_test;
 mod contract;
 mod defects;
@@ -13,6 +15,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
 
+use self::cargo_test::Ran;
 use crate::fleet::{self, Carrier};
 use crate::stopwatch::Stopwatch;
 use crate::tools;
@@ -26,7 +29,7 @@ struct Suite {
     part_of: Option<&'static str>,
     /// Which of [`tools::TOOLS`] it needs.
     needs: &'static [&'static str],
-    run: fn(&Path) -> Result<Tally>,
+    run: fn(&Path, &mut Ran) -> Result<Tally>,
 }
 
 /// Every suite, in the order they run: the quick and telling ones first.
@@ -36,7 +39,7 @@ const SUITES: &[Suite] = &[
         about: "compose files, Kubernetes manifests and Dockerfiles are valid, their settings exist",
         part_of: None,
         needs: &["validators"],
-        run: deploy::run,
+        run: |root, _| deploy::run(root),
     },
     Suite {
         name: "contract",
@@ -57,14 +60,21 @@ const SUITES: &[Suite] = &[
         about: "Stripe's official Python and Node SDKs against the emulator, its objects against their types",
         part_of: None,
         needs: stripe_sdks::NEEDS,
-        run: stripe_sdks::run,
+        run: |root, _| stripe_sdks::run(root),
+    },
+    Suite {
+        name: "browser",
+        about: "the browser SDK in Node and Chromium against a gateway, its example page, other WebRTC stacks",
+        part_of: None,
+        needs: browser::NEEDS,
+        run: |root, _| browser::run(root),
     },
     Suite {
         name: "fleet",
         about: "six processes, events on NATS and on SQS: the demo, every contract, a clean stop",
         part_of: None,
         needs: fleet::NEEDS,
-        run: |root| {
+        run: |root, _| {
             let mut tally = Tally::default();
             for (carrier, name) in [(Carrier::Nats, "NATS"), (Carrier::Sqs, "SQS")] {
                 let what = format!("demo and contracts of six separate processes, events on {name}");
@@ -79,7 +89,7 @@ const SUITES: &[Suite] = &[
         about: "every crate's tests, with real NATS (both versions), SQS and DynamoDB servers",
         part_of: None,
         needs: &["nats-2.9.10", "nats-2.15.1", "moto", "stripe-python", "dynoxide", "validators"],
-        run: |root| cargo_test::run(root, &["--workspace"]),
+        run: |root, ran| cargo_test::rest(root, ran),
     },
 ];
 
@@ -116,7 +126,8 @@ impl Tally {
 /// # Errors
 /// An unknown name, or a suite that failed; the others still run.
 pub(crate) fn run(root: &Path, names: &[String]) -> Result<()> {
-    let reports: Vec<Report> = select(SUITES, names)?.into_iter().map(|suite| suite.report(root)).collect();
+    let mut ran = Ran::default();
+    let reports: Vec<Report> = select(SUITES, names)?.into_iter().map(|suite| suite.report(root, &mut ran)).collect();
     print!("{}", table(&reports));
     let failed: Vec<&str> = reports.iter().filter(|report| !report.ok()).map(|report| report.name).collect();
     ensure!(failed.is_empty(), "these suites failed: {}", failed.join(", "));
@@ -147,10 +158,10 @@ impl Report {
 }
 
 impl Suite {
-    fn report(&self, root: &Path) -> Report {
+    fn report(&self, root: &Path, ran: &mut Ran) -> Report {
         println!("\n== {}: {} ==", self.name, self.about);
         let watch = Stopwatch::start();
-        let outcome = tools::fetch(root, self.needs).and_then(|()| (self.run)(root));
+        let outcome = tools::fetch(root, self.needs).and_then(|()| (self.run)(root, ran));
         let mut tally = outcome.unwrap_or_else(|error| {
             println!("FAILED  {}: {error:#}", self.name);
             Tally { passed: 0, failed: 1 }
@@ -179,20 +190,20 @@ fn table(reports: &[Report]) -> String {
 mod tests {
     use super::*;
 
-    fn suite(run: fn(&Path) -> Result<Tally>) -> Suite {
+    fn suite(run: fn(&Path, &mut Ran) -> Result<Tally>) -> Suite {
         Suite { name: "planted", about: "a test", part_of: None, needs: &[], run }
     }
 
-    fn report(run: fn(&Path) -> Result<Tally>) -> Report {
-        suite(run).report(tempfile::tempdir().unwrap().path())
+    fn report(run: fn(&Path, &mut Ran) -> Result<Tally>) -> Report {
+        suite(run).report(tempfile::tempdir().unwrap().path(), &mut Ran::default())
     }
 
     #[test]
     fn a_suite_passes_only_if_something_ran_and_nothing_failed() {
-        assert!(report(|_| Ok(Tally { passed: 3, failed: 0 })).ok());
-        assert!(!report(|_| Ok(Tally { passed: 3, failed: 1 })).ok());
-        assert!(!report(|_| Ok(Tally::default())).ok());
-        assert!(!report(|_| bail!("it did not even start")).ok());
+        assert!(report(|_, _| Ok(Tally { passed: 3, failed: 0 })).ok());
+        assert!(!report(|_, _| Ok(Tally { passed: 3, failed: 1 })).ok());
+        assert!(!report(|_, _| Ok(Tally::default())).ok());
+        assert!(!report(|_, _| bail!("it did not even start")).ok());
     }
 
     #[test]
@@ -206,7 +217,7 @@ mod tests {
 
     #[test]
     fn suites_are_chosen_by_name_and_an_unknown_one_lists_them() {
-        let suites = [suite(|_| Ok(Tally::default()))];
+        let suites = [suite(|_, _| Ok(Tally::default()))];
         assert_eq!(select(&suites, &[]).unwrap().len(), 1);
         assert_eq!(select(&suites, &["planted".to_owned()]).unwrap().len(), 1);
         let error = select(&suites, &["plantd".to_owned()]).err().unwrap().to_string();

@@ -29,6 +29,8 @@ pub(crate) struct Tool {
 enum Source {
     /// A Debian package: this file of it.
     Debian { package: &'static str, file: &'static str },
+    /// A Debian package with all it needs: `bin/<name>` starts this program of it.
+    DebianTree { package: &'static str, program: &'static str },
     /// A virtual environment with what this requirements file (under `xtask/tools/`) lists.
     Python { requirements: &'static str, text: &'static str },
     /// The npm packages that a lock file under `xtask/tools/` names.
@@ -97,6 +99,28 @@ pub(crate) const TOOLS: &[Tool] = &[
             lock: include_str!("../tools/stripe-node/package-lock.json"),
         },
         program: "node_modules/stripe/package.json",
+    },
+    // By name: Debian keeps only the newest one, and browsers must be new.
+    Tool {
+        name: "chromium",
+        version: "Debian's newest",
+        source: Source::DebianTree { package: "chromium", program: "usr/lib/chromium/chromium" },
+        program: "bin/chromium",
+    },
+    Tool {
+        name: "playwright",
+        version: "playwright-core 1.65.1",
+        source: Source::Npm {
+            package: include_str!("../tools/playwright/package.json"),
+            lock: include_str!("../tools/playwright/package-lock.json"),
+        },
+        program: "node_modules/playwright-core/package.json",
+    },
+    Tool {
+        name: "aiortc",
+        version: "aiortc 1.16.0, websockets 17.4",
+        source: Source::Python { requirements: "aiortc.txt", text: include_str!("../tools/aiortc.txt") },
+        program: "bin/python",
     },
     Tool {
         name: "cargo-deny",
@@ -184,6 +208,7 @@ impl Tool {
         remove(&home)?;
         match self.source {
             Source::Debian { package, file } => apt::install(&home, package, file, self.version),
+            Source::DebianTree { package, program } => apt::unpack(&home, package, program),
             Source::Python { requirements, text } => python::install(&home, requirements, text),
             Source::Npm { package, lock } => node::install(&home, package, lock),
             Source::Cargo { krate, arguments } => cargo::install(folder, &home, krate, self.version, arguments),
@@ -198,6 +223,7 @@ impl Tool {
     fn pin(&self, home: &Path) -> String {
         let detail = match self.source {
             Source::Debian { package, file } => format!("debian {package} {file}"),
+            Source::DebianTree { package, program } => format!("debian {package} {program}"),
             // A virtual environment's programs name their interpreter by its full path: a moved clone needs a new one.
             Source::Python { text, .. } => format!("python {}\n{text}", home.display()),
             Source::Npm { lock, .. } => format!("npm\n{lock}"),

@@ -1,8 +1,32 @@
-//! Calls to a process's admin listener.
+//! Calls to a process's admin listener, and what is told of them.
+
+use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use reqwest::{Client, Method};
 use serde_json::Value;
+
+/// What an operator is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// For standard output.
+    pub text: String,
+    /// Whether all is well: the exit code.
+    pub ok: bool,
+}
+
+impl Told {
+    /// An answer as it came, or for people.
+    pub(crate) fn of(json: bool, answer: &Value, table: impl FnOnce(&Value) -> String) -> Self {
+        Self { text: if json { format!("{answer:#}\n") } else { table(answer) }, ok: true }
+    }
+
+    /// Prints it.
+    pub fn print(self) -> ExitCode {
+        print!("{}", self.text);
+        if self.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
 
 /// Asks the admin listener at `admin` (`http://host:port`). An answer that is an error becomes one with its own words.
 pub(crate) async fn call(

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use reqwest::Method;
 
-use crate::admin::call;
+use crate::admin::{Told, call};
 
 /// Look at what a service could not handle, and have it handled again or dropped.
 #[derive(Args)]
@@ -54,16 +54,16 @@ pub(crate) enum Action {
     },
 }
 
-/// Does what was asked and prints the answer as JSON.
+/// Does what was asked; the answer is JSON.
 ///
 /// # Errors
 /// No answer, or the service's own words.
-pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
+pub async fn run(arguments: Arguments) -> anyhow::Result<Told> {
     act(&arguments.admin, &arguments.service, arguments.action).await
 }
 
 /// Does what was asked of `service`.
-pub(crate) async fn act(admin: &str, service: &str, action: Action) -> anyhow::Result<()> {
+pub(crate) async fn act(admin: &str, service: &str, action: Action) -> anyhow::Result<Told> {
     let answer = match action {
         Action::List { after, limit } => {
             let after = after.map(|after| ("after", after));
@@ -80,6 +80,5 @@ pub(crate) async fn act(admin: &str, service: &str, action: Action) -> anyhow::R
             call(admin, Method::DELETE, &["dead-letters", service, &id], &[("reason", reason)]).await?
         }
     };
-    println!("{answer:#}");
-    Ok(())
+    Ok(Told::of(true, &answer, |_| String::new()))
 }

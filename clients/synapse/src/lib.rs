@@ -9,7 +9,9 @@ pub mod conformance;
 pub mod contract;
 pub mod dead_letters;
 pub mod demo;
+mod junit;
 pub mod tunnel;
 pub mod webhooks;
 
+pub use admin::Told;
 pub use api::{Api, ApiError};

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use synapse::demo::{self, Reporter, Target};
-use synapse::{billing, conformance, contract, dead_letters, tunnel, webhooks};
+use synapse::{Told, billing, conformance, contract, dead_letters, tunnel, webhooks};
 
 /// Talk to a Synapse-D installation.
 #[derive(Parser)]
@@ -68,12 +68,12 @@ fn main() -> ExitCode {
         runtime.block_on(async {
             match Arguments::parse().command {
                 Command::Demo(arguments) => Ok(run_demo(arguments).await),
-                Command::Billing(arguments) => billing::run(arguments).await,
+                Command::Billing(arguments) => billing::run(arguments).await.map(Told::print),
                 Command::Tunnel(arguments) => tunnel::run(arguments).await,
                 Command::Conformance(arguments) => conformance::command(arguments).await,
                 Command::Contract(arguments) => Ok(contract::run(arguments).await),
-                Command::DeadLetters(arguments) => dead_letters::run(arguments).await.map(|()| ExitCode::SUCCESS),
-                Command::Webhooks(arguments) => webhooks::run(arguments).await.map(|()| ExitCode::SUCCESS),
+                Command::DeadLetters(arguments) => dead_letters::run(arguments).await.map(Told::print),
+                Command::Webhooks(arguments) => webhooks::run(arguments).await.map(Told::print),
             }
         })
     });

@@ -3,11 +3,15 @@
 //! - [`TokenVerifier`] turns an access token (JWT, RFC 7519) into a [`Principal`]; [`TokenMinter`] makes such tokens for
 //!   development and tests.
 //! - [`ProofSigner`] issues subscription proofs, [`ProofVerifier`] checks them locally, without asking anybody.
+//! - [`JwkSet`] holds the keys that an identity provider publishes, [`ApiKey`] is a secret of our own that stands for a
+//!   caller.
 //! - [`SigningKey`] is the Ed25519 key behind both.
 //!
 //! Everything here is pure: no I/O, no waiting, the time is an argument (`now_ms`). The algorithm of a signature is
 //! fixed by the key it is checked with, never by what a token says about itself (RFC 8725 §3.1).
 
+mod api_keys;
+mod jwks;
 mod jws;
 mod keys;
 mod minter;
@@ -15,6 +19,8 @@ mod proofs;
 mod token_error;
 mod tokens;
 
+pub use api_keys::{ApiKey, ApiKeyError, ApiKeyHash, KeyKind};
+pub use jwks::{JwkSet, JwksError, SkipReason, SkippedKey};
 pub use keys::{KeyError, SigningKey};
 pub use minter::{Grant, TokenMinter};
 pub use proofs::{

@@ -56,7 +56,7 @@ impl TokenMinter {
     /// What a verifier needs to accept these tokens.
     pub fn token_key(&self) -> TokenKey {
         match &self.key {
-            Key::Hs256 { kid, secret } => TokenKey::Hs256 { kid: kid.clone(), secret: secret.clone() },
+            Key::Hs256 { kid, secret } => TokenKey::Hs256 { kid: kid.clone(), secrets: vec![secret.clone()] },
             Key::EdDsa(key) => TokenKey::EdDsa { kid: key.kid().to_owned(), public_key: key.public_key() },
         }
     }

@@ -1,10 +1,13 @@
+use std::sync::Arc;
+
 use contracts::{TenantId, UserId};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use crate::jws::{Parts, numeric_date_ms};
+use crate::jwks::JwkSet;
+use crate::jws::{Header, Parts, numeric_date_ms};
 use crate::keys::{KeyError, check_kid, check_secret};
 use crate::token_error::TokenError;
 
@@ -14,6 +17,9 @@ pub const MAX_TOKEN_LEN: usize = 10_000;
 /// Most keys a verifier holds: enough for a rotation in every environment, few enough to read.
 const MAX_KEYS: usize = 16;
 
+/// Most secrets of one name: each costs an HMAC.
+const MAX_SECRETS: usize = 4;
+
 /// Longest `jti` that is kept, in bytes.
 const MAX_TOKEN_ID_LEN: usize = 255;
 
@@ -21,12 +27,13 @@ const MAX_TOKEN_ID_LEN: usize = 255;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TokenKey {
-    /// A shared secret of at least 32 bytes, HMAC-SHA-256 (RFC 7518 §3.2).
+    /// Shared secrets of at least 32 bytes, HMAC-SHA-256 (RFC 7518 §3.2).
     Hs256 {
         /// The key's name.
         kid: String,
-        /// The secret's bytes are the text's bytes.
-        secret: SecretString,
+        /// 1 to 4, any of which may have signed: while a secret is rolled, the old one and the new one. A secret's bytes
+        /// are the text's bytes.
+        secrets: Vec<SecretString>,
     },
     /// An Ed25519 public key (RFC 8037).
     EdDsa {
@@ -56,7 +63,7 @@ pub struct TokenRules {
     pub issuer: String,
     /// Must be (among) `aud`.
     pub audience: String,
-    /// 1 to 16 keys with different names.
+    /// At most 16 keys with different names. None where all of them are published: see [`TokenVerifier::verify_with`].
     pub keys: Vec<TokenKey>,
     /// How far clocks may differ, seconds, at most 30.
     pub leeway_s: u64,
@@ -71,12 +78,20 @@ pub enum RulesError {
     /// No audience.
     #[error("audience: is empty; name this service as tokens do in 'aud'")]
     NoAudience,
-    /// No keys, or too many.
-    #[error("keys: there are {0}; give 1 to 16")]
+    /// Too many keys.
+    #[error("keys: there are {0}; give at most 16")]
     KeyCount(usize),
     /// Two keys of one name.
     #[error("keys: {0:?} is there twice; give every key its own kid")]
     DuplicateKid(String),
+    /// No secret, or too many of one name.
+    #[error("keys: {kid:?} has {count} secrets; give 1 to 4")]
+    SecretCount {
+        /// The key's name.
+        kid: String,
+        /// How many.
+        count: usize,
+    },
     /// Leeway above the limit.
     #[error("leeway_s: {0} is over 30; synchronise the clocks instead")]
     Leeway(u64),
@@ -119,7 +134,8 @@ struct Key {
     kid: String,
     name: &'static str,
     algorithm: Algorithm,
-    key: DecodingKey,
+    /// Any of them may have signed.
+    keys: Vec<DecodingKey>,
 }
 
 /// Checks access tokens.
@@ -171,7 +187,7 @@ impl TokenVerifier {
         if audience.is_empty() {
             return Err(RulesError::NoAudience);
         }
-        if !(1..=MAX_KEYS).contains(&keys.len()) {
+        if keys.len() > MAX_KEYS {
             return Err(RulesError::KeyCount(keys.len()));
         }
         if leeway_s > 30 {
@@ -193,6 +209,15 @@ impl TokenVerifier {
     /// # Errors
     /// What is wrong with it: form first, then signature, then claims.
     pub fn verify(&self, token: &str, now_ms: u64) -> Result<Principal, TokenError> {
+        self.verify_with(token, &[], now_ms)
+    }
+
+    /// The same, where a token may be signed with a published key, too. The keys of the rules go first: whoever writes a
+    /// set can't take one of their names over.
+    ///
+    /// # Errors
+    /// As [`TokenVerifier::verify`].
+    pub fn verify_with(&self, token: &str, published: &[Arc<JwkSet>], now_ms: u64) -> Result<Principal, TokenError> {
         if token.len() > MAX_TOKEN_LEN {
             return Err(TokenError::TooLong);
         }
@@ -203,20 +228,18 @@ impl TokenVerifier {
         if !header.typ.as_ref().is_none_or(fits) {
             return Err(TokenError::WrongType);
         }
-        let key = self.key(header.kid.as_deref())?;
-        if header.alg != key.name {
-            return Err(TokenError::AlgorithmMismatch);
-        }
-        if !parts.is_signed_by(&key.key, key.algorithm) {
-            return Err(TokenError::BadSignature);
+        match self.key(header.kid.as_deref(), published)? {
+            Some(key) => key.check(&parts, &header.alg)?,
+            None => check_published(&parts, &header, published)?,
         }
         self.check(parts.claims().ok_or(TokenError::Malformed)?, now_ms)
     }
 
-    fn key(&self, kid: Option<&str>) -> Result<&Key, TokenError> {
+    /// The configured key of this name; `None` when it can only be a published one.
+    fn key(&self, kid: Option<&str>, published: &[Arc<JwkSet>]) -> Result<Option<&Key>, TokenError> {
         match (kid, self.keys.as_slice()) {
-            (Some(kid), keys) => keys.iter().find(|key| key.kid == kid).ok_or(TokenError::UnknownKey),
-            (None, [only]) => Ok(only),
+            (Some(kid), keys) => Ok(keys.iter().find(|key| key.kid == kid)),
+            (None, [only]) if published.is_empty() => Ok(Some(only)),
             (None, _) => Err(TokenError::MissingKeyId),
         }
     }
@@ -264,22 +287,50 @@ impl TokenVerifier {
     }
 }
 
-impl TryFrom<TokenKey> for Key {
-    type Error = KeyError;
+impl Key {
+    fn check(&self, parts: &Parts<'_>, alg: &str) -> Result<(), TokenError> {
+        if alg != self.name {
+            return Err(TokenError::AlgorithmMismatch);
+        }
+        let is_signed = self.keys.iter().any(|one| parts.is_signed_by(one, self.algorithm));
+        if is_signed { Ok(()) } else { Err(TokenError::BadSignature) }
+    }
+}
 
-    fn try_from(key: TokenKey) -> Result<Self, KeyError> {
-        let (kid, name, algorithm, key) = match key {
-            TokenKey::Hs256 { kid, secret } => {
-                check_secret(&secret)?;
-                let key = DecodingKey::from_secret(secret.expose_secret().as_bytes());
-                (kid, "HS256", Algorithm::HS256, key)
+/// Whether one of the published keys of the header's name made the signature, with an algorithm that is the key's own.
+fn check_published(parts: &Parts<'_>, header: &Header, published: &[Arc<JwkSet>]) -> Result<(), TokenError> {
+    let kid = header.kid.as_deref().unwrap_or_default();
+    let mut verdict = Err(TokenError::UnknownKey);
+    for key in published.iter().flat_map(|set| set.named(kid)) {
+        match key.algorithm(&header.alg) {
+            Some(algorithm) if parts.is_signed_by(&key.key, algorithm) => return Ok(()),
+            Some(_) => verdict = Err(TokenError::BadSignature),
+            None if verdict == Err(TokenError::UnknownKey) => verdict = Err(TokenError::AlgorithmMismatch),
+            None => {}
+        }
+    }
+    verdict
+}
+
+impl TryFrom<TokenKey> for Key {
+    type Error = RulesError;
+
+    fn try_from(key: TokenKey) -> Result<Self, RulesError> {
+        let (kid, name, algorithm, keys) = match key {
+            TokenKey::Hs256 { kid, secrets } => {
+                if !(1..=MAX_SECRETS).contains(&secrets.len()) {
+                    return Err(RulesError::SecretCount { kid, count: secrets.len() });
+                }
+                secrets.iter().try_for_each(check_secret)?;
+                let keys = secrets.iter().map(|secret| DecodingKey::from_secret(secret.expose_secret().as_bytes()));
+                (kid, "HS256", Algorithm::HS256, keys.collect())
             }
             TokenKey::EdDsa { kid, public_key } => {
-                (kid, "EdDSA", Algorithm::EdDSA, DecodingKey::from_ed_der(&public_key))
+                (kid, "EdDSA", Algorithm::EdDSA, vec![DecodingKey::from_ed_der(&public_key)])
             }
         };
         check_kid(&kid)?;
-        Ok(Self { kid, name, algorithm, key })
+        Ok(Self { kid, name, algorithm, keys })
     }
 }
 

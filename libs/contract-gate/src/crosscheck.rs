@@ -221,7 +221,7 @@ fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Array(list) => list.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
+        Value::Object(fields) => fields.iter().all(|(name, value)| name.starts_with(EXTRA) || is_empty(value)),
         _ => false,
     }
 }

@@ -3,11 +3,14 @@
 //!
 //! Every client frame has an `id` of the client's choosing and gets exactly one [`ServerFrame::Outcome`].
 
+mod presence;
+
+pub use presence::{PeerChange, PresenceAction, Select};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::events::presence::PeerStatus;
 use crate::http::Problem;
 use crate::requests::presence::PeerView;
 use crate::signals::signaling::{DeliverV1, PeerSignal};
@@ -227,27 +230,6 @@ pub struct Resume {
     pub offset: u64,
 }
 
-/// What a client wants of presence.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "action", rename_all = "snake_case")]
-pub enum PresenceAction {
-    /// Who is here?
-    List {
-        /// Where the last page ended.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        after: Option<String>,
-    },
-    /// My own status.
-    SetStatus {
-        /// `online` or `away`.
-        status: PeerStatus,
-    },
-    /// Tell me who comes and goes; a connection begins so.
-    Subscribe,
-    /// Don't.
-    Unsubscribe,
-}
-
 /// What the gateway says. Frames with an `offset` are numbered, kept for a while and told again after a resume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -288,6 +270,9 @@ pub enum ServerFrame {
         offset: u64,
         /// The peer as it is now.
         peer: PeerView,
+        /// What happened.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        change: Option<PeerChange>,
     },
     /// A signal from the other peer of a session.
     Signal {
@@ -380,7 +365,7 @@ impl ServerFrame {
                 result: Some(Value::Object(serde_json::Map::new())),
                 problem: Some(Box::new(Problem::sample())),
             },
-            Self::Presence { offset: 16, peer: PeerView::sample() },
+            Self::Presence { offset: 16, peer: PeerView::sample(), change: Some(PeerChange::Updated) },
             message(None),
             message(Some(Scope::Tenant)),
             message(Some(Scope::User { user_id: "ada".parse().expect("a valid id") })),

@@ -8,6 +8,7 @@
 //! | [`health`] | liveness, readiness, metrics endpoints |
 //! | [`breaker`] | circuit breakers around external calls |
 //! | [`Host`], [`Platform`] | what a process and a service stand on: bus, store, outbox, time |
+//! | [`Tokens`] | who calls: access tokens, verified with keys that may change |
 //! | [`run`] | a service's `main` |
 //! | [`Lifecycle`] | a service's tasks, stopped together under a deadline |
 
@@ -18,6 +19,7 @@ pub mod health;
 pub mod http;
 mod lifecycle;
 mod operator;
+mod peer_book;
 mod platform;
 mod platform_config;
 mod proof_book;
@@ -27,16 +29,19 @@ mod run;
 mod spans;
 pub mod telemetry;
 mod time;
+mod tokens;
 
 pub use dead_letters::DeadLetterDesk;
 pub use lifecycle::{Lifecycle, shutdown_signal};
 pub use operator::OperatorError;
+pub use peer_book::{PeerBook, PeerBookOptions};
 pub use platform::{Host, PROOF_AUDIENCE, PROOF_ISSUER, Platform, platform_tenant, proof_rules};
 pub use platform_config::{BusTarget, PLATFORM, PLATFORM_DEFAULTS, PlatformConfig, StoreTarget};
 pub use proof_book::{PROOF_SUBSCRIPTIONS, ProofBook};
 pub use public::{Front, Public};
 pub use rejection::{Rejection, answer, expect_reply};
 pub use run::{load, run};
+pub use tokens::{TokenSettings, Tokens, Unauthenticated, bearer};
 
 /// Of every program that links this crate, so of each service's.
 #[global_allocator]

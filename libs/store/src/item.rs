@@ -24,13 +24,14 @@ impl Item {
 }
 
 impl Condition {
-    /// Whether it holds where an item of this version stands (`None`: none stands, or its time is over).
-    pub(crate) fn holds(self, version: Option<u64>) -> bool {
+    /// Whether it holds where an item of this version and counter stands (`None`: none stands, or its time is over).
+    pub(crate) fn holds(self, stands: Option<(u64, i64)>) -> bool {
         match self {
             Self::Any => true,
-            Self::Absent => version.is_none(),
-            Self::Exists => version.is_some(),
-            Self::Version(wanted) => version == Some(wanted),
+            Self::Absent => stands.is_none(),
+            Self::Exists => stands.is_some(),
+            Self::Version(wanted) => stands.is_some_and(|(version, _)| version == wanted),
+            Self::Counter(wanted) => stands.is_some_and(|(_, counter)| counter == wanted),
         }
     }
 }
@@ -76,6 +77,9 @@ pub enum Condition {
     Exists,
     /// An item of exactly this version stands at the key.
     Version(u64),
+    /// An item with exactly this counter stands at the key: a count that has come down to nothing can be removed without
+    /// losing what is added meanwhile.
+    Counter(i64),
 }
 
 /// One step of a transaction.

@@ -82,7 +82,7 @@ fn check_action(number: usize, action: &Action) -> Result<(), StoreError> {
     };
     match condition {
         Condition::Version(version) => check_number(&format_args!("actions[{number}].condition.version"), *version),
-        Condition::Any | Condition::Absent | Condition::Exists => Ok(()),
+        Condition::Any | Condition::Absent | Condition::Exists | Condition::Counter(_) => Ok(()),
     }
 }
 

@@ -1,20 +1,18 @@
-use secrecy::ExposeSecret;
+use std::time::Duration;
+
+use contracts::requests::presence::MAX_ROOMS;
 use serde::{Deserialize, Serialize};
-use service::config::{Checks, ConfigProblem, Secret, Validate};
+use service::config::{Checks, ConfigProblem, Validate};
+use service::{PeerBookOptions, TokenSettings};
 
 use crate::journal::Limits;
 
 /// The gateway's settings; `config.toml` explains each and holds the defaults.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 #[allow(missing_docs)] // config.toml is their documentation
 pub struct Config {
-    pub token_secret: Secret,
-    pub token_public_key: String,
-    pub token_secret_kid: String,
-    pub token_public_kid: String,
-    pub token_issuer: String,
-    pub token_audience: String,
+    #[serde(flatten)]
+    pub tokens: TokenSettings,
     pub allowed_origins: Vec<String>,
     pub request_timeout_ms: u64,
     pub auth_within_ms: u64,
@@ -38,11 +36,22 @@ pub struct Config {
     pub handover_on_drain_ms: u64,
     pub max_tickets: usize,
     pub ticket_ttl_ms: u64,
+    pub max_cached_peers: usize,
+    pub peer_cache_ttl_ms: u64,
     pub max_revocations: usize,
     pub jwks_max_age_s: u64,
 }
 
 impl Config {
+    /// What bounds what is kept of peers elsewhere.
+    pub(crate) fn peer_book(&self) -> PeerBookOptions {
+        PeerBookOptions {
+            max_peers: self.max_cached_peers,
+            ttl: Duration::from_millis(self.peer_cache_ttl_ms),
+            timeout: Duration::from_millis(self.request_timeout_ms),
+        }
+    }
+
     /// What bounds the journals of peers.
     pub(crate) fn journal_limits(&self) -> Limits {
         Limits {
@@ -55,9 +64,6 @@ impl Config {
         }
     }
 }
-
-/// Shortest secret for HS256: the length of its hash (RFC 7518 §3.2).
-const MIN_SECRET_BYTES: usize = 32;
 
 impl Validate for Config {
     fn problems(&self) -> Vec<ConfigProblem> {
@@ -75,7 +81,7 @@ impl Validate for Config {
         checks.range("max_bad_frames", self.max_bad_frames, 1..=1_000);
         checks.range("max_pending_messages", self.max_pending_messages, 1..=1_000);
         checks.range("ack_within_ms", self.ack_within_ms, 100..=60_000);
-        checks.range("max_rooms", self.max_rooms, 1..=1_000);
+        checks.range("max_rooms", self.max_rooms, 1..=MAX_ROOMS);
         checks.range("history_frames", self.history_frames, 0..=10_000);
         checks.range("history_bytes", self.history_bytes, 0..=393_216);
         checks.range("history_ttl_ms", self.history_ttl_ms, 1_000..=3_600_000);
@@ -84,15 +90,11 @@ impl Validate for Config {
         checks.range("handover_on_drain_ms", self.handover_on_drain_ms, 0..=60_000);
         checks.range("max_tickets", self.max_tickets, 1..=1_000_000);
         checks.range("ticket_ttl_ms", self.ticket_ttl_ms, 1_000..=60_000);
+        checks.range("max_cached_peers", self.max_cached_peers, 0..=1_000_000);
+        checks.range("peer_cache_ttl_ms", self.peer_cache_ttl_ms, 100..=300_000);
         checks.range("max_revocations", self.max_revocations, 100..=10_000_000);
         checks.range("jwks_max_age_s", self.jwks_max_age_s, 1..=86_400);
-        if self.token_secret.is_set() {
-            let long_enough = self.token_secret.current().expose_secret().len() >= MIN_SECRET_BYTES;
-            let rule = "is shorter than 32 bytes (RFC 7518 §3.2)";
-            checks.require(long_enough, "token_secret", rule, "make one with `openssl rand -base64 32`");
-        }
-        let distinct = self.token_secret_kid != self.token_public_kid;
-        checks.require(distinct, "token_public_kid", "equals token_secret_kid", "give each key its own name");
+        checks.extend(self.tokens.problems());
         for origin in &self.allowed_origins {
             let scheme = origin.starts_with("https://") || origin.starts_with("http://");
             let good = scheme && !origin.ends_with('/') && !origin.contains('*');

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bus::Envelope;
 use contracts::events::presence::PeerStatus;
-use contracts::frames::ServerFrame;
+use contracts::frames::{PeerChange, ServerFrame};
 use contracts::requests::presence::PeerView;
 use contracts::signals::EVERYBODY;
 use contracts::signals::gateway::{BroadcastV1, CallV1, EntitlementLostV1, ReplyV1};
@@ -28,11 +28,18 @@ const BEAT_PEERS: usize = 500;
 /// Starts listening and beating.
 pub(crate) async fn start(gateway: &Arc<Gateway>) -> anyhow::Result<()> {
     listen(gateway, None, |gateway, came, changed: ChangedV1| {
+        gateway.peers.learn(&came.tenant, &changed.peer);
         if let Some(entry) = gateway.registry.find(&came.tenant, &changed.peer.peer_id) {
             close_outlived(&entry, &changed.peer);
         }
-        let others = gateway.registry.subscribers(&came.tenant, &changed.peer.peer_id);
-        push(gateway, &others, came, ServerFrame::Presence { offset: 0, peer: changed.peer });
+        let mut told: HashMap<PeerChange, Vec<Target>> = HashMap::new();
+        for (change, target) in gateway.registry.watchers(&came.tenant, &changed) {
+            told.entry(change).or_default().push(target);
+        }
+        for (change, targets) in told {
+            let frame = ServerFrame::Presence { offset: 0, peer: changed.peer.clone(), change: Some(change) };
+            push(gateway, &targets, came, frame);
+        }
     })
     .await?;
     listen(gateway, None, |gateway, came, broadcast: BroadcastV1| {

@@ -33,13 +33,12 @@ pub use consumers::SUBSCRIPTIONS;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use auth::{ProofRules, TokenKey, TokenRules, TokenVerifier};
+use auth::ProofRules;
 use axum::Router;
 use bus::Trail;
 use contracts::{Request, TenantId};
 use service::http::{ProblemResponse, RequestContext};
-use service::{Platform, ProofBook, Rejection, expect_reply};
+use service::{PeerBook, Platform, ProofBook, Rejection, Tokens, expect_reply};
 use tokio::sync::Semaphore;
 
 use crate::nodes::{Calls, Flush};
@@ -53,17 +52,15 @@ pub const NAME: &str = "gateway";
 /// Every setting and its default.
 pub const DEFAULTS: &str = include_str!("../config.toml");
 
-/// How far the clocks of token issuers may differ from ours, seconds.
-const TOKEN_LEEWAY_S: u64 = 30;
-
 /// Starts the gateway and gives its public routes.
 ///
 /// # Errors
 /// When no key for access tokens is configured, or bus or store can't be reached.
 pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router> {
-    let tokens = ArcSwap::from_pointee(TokenVerifier::try_new(token_rules(&config)?)?);
+    let tokens = Tokens::start(&platform, &config.tokens).await?;
     let rules = ProofRules { max_revocations: config.max_revocations, ..service::proof_rules() };
     let proofs = ProofBook::start(&platform, rules).await?;
+    let peers = PeerBook::new(&platform, config.peer_book());
     let connections = Arc::new(Semaphore::new(config.max_connections));
     let gateway = Arc::new(Gateway {
         registry: Registry::new(config.journal_limits(), config.max_rooms, config.max_detached),
@@ -74,22 +71,21 @@ pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router>
         config,
         tokens,
         proofs,
+        peers,
         connections,
         platform,
     });
     gateway.platform.consume(SUBSCRIPTIONS, Arc::new(consumers::Events(Arc::clone(&gateway)))).await?;
     fan_out::start(&gateway).await?;
-    let rotated = Arc::clone(&gateway);
-    let secrets = vec![("token_secret", gateway.config.token_secret.clone())];
-    gateway.platform.rotate(secrets, move || rotated.renew_tokens());
     Ok(http::router(gateway))
 }
 
 pub(crate) struct Gateway {
     config: Config,
-    /// Made anew when the secret's file changes.
-    tokens: ArcSwap<TokenVerifier>,
+    tokens: Arc<Tokens>,
     proofs: Arc<ProofBook>,
+    /// Peers of other processes, as presence told them last.
+    peers: PeerBook,
     registry: Registry,
     tickets: Tickets,
     streams: Arc<Streams>,
@@ -98,25 +94,6 @@ pub(crate) struct Gateway {
     flush: Flush,
     connections: Arc<Semaphore>,
     platform: Platform,
-}
-
-fn token_rules(config: &Config) -> anyhow::Result<TokenRules> {
-    let mut keys = Vec::new();
-    if config.token_secret.is_set() {
-        let kid = config.token_secret_kid.clone();
-        keys.push(TokenKey::Hs256 { kid, secret: config.token_secret.current() });
-    }
-    if !config.token_public_key.is_empty() {
-        let kid = config.token_public_kid.clone();
-        keys.push(TokenKey::ed_dsa(&kid, &config.token_public_key)?);
-    }
-    anyhow::ensure!(!keys.is_empty(), "token_secret, token_public_key: set one, or nobody can authenticate");
-    Ok(TokenRules {
-        issuer: config.token_issuer.clone(),
-        audience: config.token_audience.clone(),
-        keys,
-        leeway_s: TOKEN_LEEWAY_S,
-    })
 }
 
 impl Gateway {
@@ -130,17 +107,6 @@ impl Gateway {
         let timeout = Duration::from_millis(self.config.request_timeout_ms);
         let answer = self.platform.bus.ask(&self.platform.sender, tenant, trail, ask, timeout).await?;
         expect_reply(answer)
-    }
-
-    /// Checks tokens with the secret as it is now. One that can't be used is logged, and the last good one stays.
-    fn renew_tokens(&self) {
-        let renewed = token_rules(&self.config).and_then(|rules| Ok(TokenVerifier::try_new(rules)?));
-        match renewed {
-            Ok(verifier) => self.tokens.store(Arc::new(verifier)),
-            Err(error) => {
-                tracing::error!(%error, "the rotated token_secret can't be used; the one before stays in use")
-            }
-        }
     }
 
     fn new_id(&self) -> String {

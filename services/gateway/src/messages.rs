@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bus::Trail;
 use contracts::events::presence::PeerStatus;
 use contracts::frames::{Note, Outcome, Scope, ServerFrame};
-use contracts::requests::presence::{LookupV1, PeerView};
 use contracts::signals::gateway::{BroadcastV1, Call, Reply};
 use contracts::{PeerId, TenantId};
 use futures::future::BoxFuture;
@@ -60,7 +59,7 @@ async fn settle(gateway: Arc<Gateway>, settled: oneshot::Receiver<()>) -> Reply 
 /// A message that has its place in the receiver's order; what came of it is still open.
 pub(crate) enum Sent {
     Here(Given),
-    There(Pending),
+    There { pending: Pending, gateway: Arc<Gateway>, tenant: TenantId, to: PeerId },
 }
 
 impl Sent {
@@ -71,7 +70,14 @@ impl Sent {
     pub(crate) async fn outcome(self) -> Result<Outcome, ProblemResponse> {
         let reply = match self {
             Self::Here(given) => Some(given.reply().await),
-            Self::There(pending) => pending.reply().await,
+            Self::There { pending, gateway, tenant, to } => {
+                let reply = pending.reply().await;
+                if !matches!(reply, Some(Reply::Delivered | Reply::Expired)) {
+                    // It is not where it was said to be: the next message asks presence.
+                    gateway.peers.forget(&tenant, &to);
+                }
+                reply
+            }
         };
         match reply {
             Some(Reply::Delivered) => Ok(Outcome::Delivered),
@@ -101,16 +107,21 @@ pub(crate) async fn send(
         let push = Push::new(&gateway.new_id(), frame(from, None, note));
         return Ok(Sent::Here(give(gateway, tenant, &to, &push)));
     }
-    let view: PeerView =
-        gateway.ask(tenant, trail, &LookupV1 { peer_id: to.clone() }).await.map_err(IntoProblem::into_problem)?;
+    let mut view = gateway.peers.lookup(tenant, trail, &to).await.map_err(IntoProblem::into_problem)?;
+    if view.node_id == gateway.platform.node_id {
+        // What is kept of it is of before it left.
+        gateway.peers.forget(tenant, &to);
+        view = gateway.peers.lookup(tenant, trail, &to).await.map_err(IntoProblem::into_problem)?;
+    }
     // Presence may name this process for a peer that has just left it.
     if view.status == PeerStatus::Offline || view.node_id == gateway.platform.node_id {
         return Err(ProblemResponse::new(Code::PeerOffline));
     }
-    let call = Call::Message { to, from, note };
+    let call = Call::Message { to: to.clone(), from, note };
     let limit_ms = gateway.config.ack_within_ms + WAY_MS;
     let begun = nodes::begin(gateway, &view.node_id, tenant, trail, call, limit_ms).await;
-    begun.map(Sent::There).map_err(|error| {
+    let there = |pending| Sent::There { pending, gateway: Arc::clone(gateway), tenant: tenant.clone(), to };
+    begun.map(there).map_err(|error| {
         tracing::warn!(%error, node = %view.node_id, "a message could not be handed over");
         ProblemResponse::new(Code::Unavailable).detail("the receiver's gateway can't be reached").retry_after_s(1)
     })

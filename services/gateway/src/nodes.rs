@@ -120,7 +120,8 @@ async fn slower(gateway: Arc<Gateway>, tenant: TenantId, call: Call) -> Reply {
             // What is not complete is of no use: the client is told that there is a gap.
             let frames: Vec<KeptFrame> = if complete { frames } else { Vec::new() };
             let rooms = taken.rooms.into_iter().collect();
-            Reply::History { complete, frames, seen, rooms, subscribed: taken.subscribed }
+            let (subscribed, filter) = (taken.watch.is_some(), taken.watch.unwrap_or_default());
+            Reply::History { complete, frames, seen, rooms, subscribed, filter }
         }
         Call::Ticket { ticket } => match gateway.tickets.redeem(&ticket, gateway.platform.clock.now_ms()) {
             Some(token) => Reply::Token { token },

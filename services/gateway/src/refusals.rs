@@ -1,10 +1,12 @@
 //! What other services refuse, as the public API says it. The only place where refusals become codes; each match is
 //! exhaustive, so a new refusal does not compile until it has one.
 
-use auth::{ProofError, TokenError};
+use auth::ProofError;
 use contracts::Failure;
 use contracts::events::subscription::Status;
-use contracts::requests::presence::{ConnectRefusal, DisconnectRefusal, ListRefusal, LookupRefusal, SetStatusRefusal};
+use contracts::requests::presence::{
+    ConnectRefusal, CountRefusal, DescribeRefusal, DisconnectRefusal, ListRefusal, LookupRefusal, SetStatusRefusal,
+};
 use contracts::requests::signaling::{OpenSessionRefusal, SendRefusal};
 use contracts::requests::subscription::{
     CancelRefusal, ChangePlanRefusal, CheckoutRefusal, CreateRefusal, GetRefusal, NeverRefused, PortalRefusal,
@@ -188,6 +190,30 @@ impl IntoProblem for ConnectRefusal {
                     "peers: the plan allows {limit} at once and as many are here; disconnect one or change the plan"
                 ),
             ),
+            Self::InvalidTransition { to } => {
+                problem(Code::Conflict, format!("status: a connection begins connecting or online, not {to:?}"))
+            }
+            Self::Invalid { violations } => violated(Code::Validation, violations),
+            Self::Unknown => newer(),
+        }
+    }
+}
+
+impl IntoProblem for DescribeRefusal {
+    fn into_problem(self) -> ProblemResponse {
+        match self {
+            Self::UnknownPeer => ProblemResponse::new(Code::PeerUnknown),
+            Self::StaleGeneration => problem(Code::Conflict, "a newer connection of this peer stands"),
+            Self::Invalid { violations } => violated(Code::Validation, violations),
+            Self::Unknown => newer(),
+        }
+    }
+}
+
+impl IntoProblem for CountRefusal {
+    fn into_problem(self) -> ProblemResponse {
+        match self {
+            Self::Invalid { message } => violated(Code::Validation, vec![message]),
             Self::Unknown => newer(),
         }
     }
@@ -264,13 +290,6 @@ impl IntoProblem for SendRefusal {
 impl IntoProblem for ProofError {
     fn into_problem(self) -> ProblemResponse {
         let code = if self == Self::Revoked { Code::EntitlementLost } else { Code::ProofRefused };
-        problem(code, self.to_string())
-    }
-}
-
-impl IntoProblem for TokenError {
-    fn into_problem(self) -> ProblemResponse {
-        let code = if self == Self::Expired { Code::AuthenticationExpired } else { Code::AuthenticationInvalid };
         problem(code, self.to_string())
     }
 }

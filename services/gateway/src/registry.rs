@@ -5,7 +5,10 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use contracts::frames::{Resume, RoomAction, Scope};
+use contracts::events::presence::PeerStatus;
+use contracts::frames::{PeerChange, Resume, RoomAction, Scope};
+use contracts::requests::presence::{Marks, PeerFilter};
+use contracts::signals::presence::ChangedV1;
 use contracts::{ConnectionId, PeerId, SubscriptionId, TenantId, UserId};
 
 use crate::journal::{Journal, Limits, Push};
@@ -35,6 +38,8 @@ pub(crate) struct Entry {
     pub(crate) proof_kid: Arc<str>,
     /// Whether its client acknowledges messages.
     pub(crate) acks: bool,
+    /// The network it comes from, as presence names it.
+    pub(crate) network: Option<String>,
     pub(crate) kick: Kick,
 }
 
@@ -78,8 +83,8 @@ struct Seat {
     journal: Arc<Journal>,
     user: UserId,
     rooms: BTreeSet<String>,
-    /// Whether it wants to know who comes and goes.
-    subscribed: bool,
+    /// Of whom it wants to know that they come and go; `None`: of nobody.
+    watch: Option<PeerFilter>,
     gone_at_ms: u64,
 }
 
@@ -117,7 +122,7 @@ pub(crate) struct Entered {
 pub(crate) struct Taken {
     pub(crate) journal: Arc<Journal>,
     pub(crate) rooms: BTreeSet<String>,
-    pub(crate) subscribed: bool,
+    pub(crate) watch: Option<PeerFilter>,
 }
 
 /// Connections by tenant and peer.
@@ -162,12 +167,12 @@ impl Registry {
         let goes_on = resume.zip(known).is_some_and(|(resume, seat)| {
             seat.journal.epoch() == resume.epoch && seat.journal.attach(entry.generation, resume.offset, entry.acks)
         });
-        let (journal, rooms, subscribed) = match self.unseat(tenant, &entry.peer_id) {
-            Some(seat) if goes_on => (seat.journal, seat.rooms, seat.subscribed),
+        let (journal, rooms, watch) = match self.unseat(tenant, &entry.peer_id) {
+            Some(seat) if goes_on => (seat.journal, seat.rooms, seat.watch),
             _ => {
                 let journal = Journal::new(epoch, self.limits, Arc::clone(&self.bytes));
                 journal.attach(entry.generation, 0, entry.acks);
-                (Arc::new(journal), BTreeSet::new(), true)
+                (Arc::new(journal), BTreeSet::new(), Some(PeerFilter::default()))
             }
         };
         let user = tenant.users.entry(entry.user.clone()).or_default();
@@ -179,7 +184,7 @@ impl Registry {
             tenant.rooms.entry(room.clone()).or_default().insert(entry.peer_id.clone());
         }
         let (peer_id, user) = (entry.peer_id.clone(), entry.user.clone());
-        let seat = Seat { entry: Some(entry), journal: Arc::clone(&journal), user, rooms, subscribed, gone_at_ms: 0 };
+        let seat = Seat { entry: Some(entry), journal: Arc::clone(&journal), user, rooms, watch, gone_at_ms: 0 };
         tenant.seats.insert(peer_id, seat);
         Some(Entered { journal, recovered: goes_on })
     }
@@ -226,7 +231,7 @@ impl Registry {
         if let Some(entry) = &seat.entry {
             entry.close(crate::socket::TAKEN_OVER);
         }
-        Some(Taken { journal: seat.journal, rooms: seat.rooms, subscribed: seat.subscribed })
+        Some(Taken { journal: seat.journal, rooms: seat.rooms, watch: seat.watch })
     }
 
     /// Removes a seat with everything that points to it, and keeps the counts.
@@ -251,11 +256,11 @@ impl Registry {
     }
 
     /// Restores what a peer had at another gateway.
-    pub(crate) fn restore(&self, entry: &Entry, rooms: Vec<String>, subscribed: bool) {
+    pub(crate) fn restore(&self, entry: &Entry, rooms: Vec<String>, watch: Option<PeerFilter>) {
         for room in rooms.into_iter().take(self.max_rooms) {
             self.room(entry, RoomAction::Join, &room);
         }
-        self.subscribe(entry, subscribed);
+        self.watch(entry, watch);
     }
 
     /// Into a room or out of it; false when it is in too many.
@@ -285,11 +290,18 @@ impl Registry {
         seat.is_some_and(|seat| seat.rooms.contains(room))
     }
 
-    /// Whether it wants to know who comes and goes.
-    pub(crate) fn subscribe(&self, entry: &Entry, subscribed: bool) {
+    /// The rooms it is in.
+    pub(crate) fn rooms(&self, entry: &Entry) -> Vec<String> {
+        let mut tenants = self.lock();
+        let seat = tenants.get_mut(&entry.tenant).and_then(|tenant| seat_of(tenant, entry));
+        seat.map(|seat| seat.rooms.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Of whom it wants to know that they come and go.
+    pub(crate) fn watch(&self, entry: &Entry, watch: Option<PeerFilter>) {
         let mut tenants = self.lock();
         if let Some(seat) = tenants.get_mut(&entry.tenant).and_then(|tenant| seat_of(tenant, entry)) {
-            seat.subscribed = subscribed;
+            seat.watch = watch;
         }
     }
 
@@ -316,13 +328,14 @@ impl Registry {
         Some(target(seat))
     }
 
-    /// Everybody of a tenant who wants to know who comes and goes, and those who may come back, besides the peer
-    /// itself.
-    pub(crate) fn subscribers(&self, tenant: &TenantId, besides: &PeerId) -> Vec<Target> {
+    /// Who of a tenant wants to know of this change, and what it is to them; those who may come back, too, but not the
+    /// peer itself.
+    pub(crate) fn watchers(&self, tenant: &TenantId, changed: &ChangedV1) -> Vec<(PeerChange, Target)> {
         let tenants = self.lock();
         let Some(tenant) = tenants.get(tenant) else { return Vec::new() };
-        let others = tenant.seats.iter().filter(|(peer_id, seat)| seat.subscribed && *peer_id != besides);
-        others.map(|(_, seat)| target(seat)).collect()
+        let others = tenant.seats.iter().filter(|(peer_id, _)| **peer_id != changed.peer.peer_id);
+        let told = others.filter_map(|(_, seat)| Some((seen_by(seat.watch.as_ref()?, changed)?, target(seat))));
+        told.collect()
     }
 
     /// Whom a broadcast is for, here.
@@ -413,6 +426,20 @@ impl Registry {
 
 fn precise(count: &AtomicUsize) -> f64 {
     u32::try_from(count.load(Ordering::Relaxed)).map_or(f64::from(u32::MAX), f64::from)
+}
+
+/// What a change is to who watches peers like these; nothing where it is about another.
+fn seen_by(filter: &PeerFilter, changed: &ChangedV1) -> Option<PeerChange> {
+    let fits = |marks: &Option<Marks>| marks.as_ref().is_some_and(|marks| filter.holds(marks));
+    match (fits(&changed.before), fits(&changed.marks)) {
+        (false, true) => Some(PeerChange::Joined),
+        (true, false) => Some(PeerChange::Left),
+        (true, true) => Some(PeerChange::Updated),
+        // A presence service of before marks tells none: those who watch everybody are told nevertheless.
+        (false, false) if filter.is_empty() && changed.peer.status == PeerStatus::Offline => Some(PeerChange::Left),
+        (false, false) if filter.is_empty() => Some(PeerChange::Updated),
+        (false, false) => None,
+    }
 }
 
 fn target(seat: &Seat) -> Target {

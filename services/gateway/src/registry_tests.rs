@@ -19,6 +19,7 @@ fn entry(peer: &str, user: &str, generation: u64) -> Entry {
         subscription_id: "sub".parse().unwrap(),
         proof_ver: 1,
         proof_kid: "k-1".into(),
+        network: None,
         acks: false,
         kick: Kick::new(tokio::sync::watch::Sender::new(None)),
     }

@@ -1,10 +1,11 @@
 //! Presence: who is here.
 //!
 //! ```text
-//! gateway ──connect / disconnect / set_status / lookup / list (requests)──▶ commands ──▶ peer.rs decides
-//!         ──heartbeat (signal)──────────────────────────────────────────▶    │
-//!                                             state + fact in one transaction ▼
-//!                     presence.peer_went_online / _offline / _status_changed (events), presence.changed (signal)
+//! gateway ──connect / describe / set_status / disconnect (requests)──▶ commands ──▶ peer.rs decides
+//!         ──heartbeat (signal)──────────────────────────────────────▶    │
+//!                        state, marks, counts and fact in one transaction ▼
+//!           presence.peer_went_online / _offline / _status_changed / _described (events), presence.changed (signal)
+//! gateway, signaling ──lookup / list / count (requests)──▶ queries
 //! ```
 //!
 //! Invariants:
@@ -12,11 +13,16 @@
 //! - A leave or heartbeat of an older connection changes nothing.
 //! - A peer whose lease ended goes offline within one sweep interval, once.
 //! - Facts of a peer are numbered without gaps.
+//! - Counts are exact: what changes who is here changes them in the same transaction.
 
 mod commands;
 mod config;
+mod counts;
+mod draft;
+mod network;
 mod peer;
 mod places;
+mod profile;
 mod serve;
 mod store;
 
@@ -28,9 +34,12 @@ use std::time::Duration;
 use axum::Router;
 use bus::Trail;
 use contracts::TenantId;
+use contracts::signals::presence::ChangedV1;
 use outbox::Subscription;
 use service::Platform;
 
+use crate::network::Networks;
+use crate::peer::Peer;
 use crate::store::Peers;
 
 /// The service's name.
@@ -45,9 +54,9 @@ pub const SUBSCRIPTIONS: &[Subscription] = &[];
 /// Starts presence: serves its requests, takes heartbeats, ends leases. It has no public HTTP.
 ///
 /// # Errors
-/// When the bus can't be reached.
+/// When the bus or the store can't be reached.
 pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router> {
-    let presence = Arc::new(Presence::new(config, platform));
+    let presence = Arc::new(Presence::open(config, platform).await?);
     serve::requests(&presence).await?;
     serve::heartbeats(&presence).await?;
     let sweeper = Arc::clone(&presence);
@@ -58,29 +67,37 @@ pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router>
 pub(crate) struct Presence {
     config: Config,
     peers: Peers,
+    networks: Networks,
     turns: places::Turns,
     platform: Platform,
 }
 
 impl Presence {
-    fn new(config: Config, platform: Platform) -> Self {
+    async fn open(config: Config, platform: Platform) -> anyhow::Result<Self> {
         let peers = Peers::new(platform.outbox.clone(), config.memory_ms());
-        Self { config, peers, turns: places::Turns::default(), platform }
+        let networks = Networks::open(peers.store(), &platform.entropy).await?;
+        Ok(Self { config, peers, networks, turns: places::Turns::default(), platform })
     }
 
     async fn sweep_for_ever(&self) {
         let interval = Duration::from_millis(self.config.sweep_interval_ms);
         let stop = self.platform.lifecycle.token();
-        while stop.run_until_cancelled(self.platform.clock.sleep(interval)).await.is_some() {
-            if let Err(error) = commands::expire::sweep(self).await {
-                tracing::warn!(%error, "ended leases could not be swept; the next sweep tries again");
-            }
+        let mut more = false;
+        while more || stop.run_until_cancelled(self.platform.clock.sleep(interval)).await.is_some() {
+            more = match commands::expire::sweep(self).await {
+                // Not waited while many end at once, as when a gateway has died.
+                Ok(swept) => swept.more && !stop.is_cancelled(),
+                Err(error) => {
+                    tracing::warn!(%error, "ended leases could not be swept; the next sweep tries again");
+                    false
+                }
+            };
         }
     }
 
     /// Tells everybody who shows peers of this tenant. Best effort: the events are the truth.
-    async fn tell_changed(&self, tenant: &TenantId, trail: &Trail, peer: &peer::Peer) {
-        let signal = contracts::signals::presence::ChangedV1 { peer: peer.view() };
+    async fn tell_changed(&self, tenant: &TenantId, trail: &Trail, before: Option<&Peer>, now: &Peer) {
+        let signal = ChangedV1 { peer: now.view(), marks: now.marks(), before: before.and_then(Peer::marks) };
         let sender = &self.platform.sender;
         if let Err(error) = self.platform.bus.tell(sender, tenant.as_str(), tenant, trail, &signal).await {
             tracing::debug!(%error, "a presence change was not announced");

@@ -1,11 +1,17 @@
 //! A peer and its rules. Pure: takes the time, gives the new state and the facts, or a refusal.
 
+use std::collections::BTreeSet;
+
 use contracts::events::presence::{
-    OfflineReason, PeerStatus, PeerStatusChangedV1, PeerWentOfflineV1, PeerWentOnlineV1, PresenceEvent,
+    OfflineReason, PeerDescribedV1, PeerStatus, PeerStatusChangedV1, PeerWentOfflineV1, PeerWentOnlineV1, PresenceEvent,
 };
-use contracts::requests::presence::{ConnectRefusal, ConnectV1, PeerView, SetStatusRefusal};
+use contracts::requests::presence::{
+    ConnectRefusal, ConnectV1, DescribeRefusal, DescribeV1, Marks, PeerView, Profile, SetStatusRefusal,
+};
 use contracts::{ConnectionId, NodeId, PeerId, SubscriptionId, UserId};
 use serde::{Deserialize, Serialize};
+
+use crate::profile;
 
 /// A peer as presence remembers it, here or gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,9 +28,17 @@ pub(crate) struct Peer {
     pub(crate) lease_until_ms: u64,
     /// Counts its facts; each fact carries the number it made.
     pub(crate) sequence: u64,
+    #[serde(default, skip_serializing_if = "Profile::is_empty")]
+    pub(crate) profile: Profile,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) rooms: BTreeSet<String>,
+    /// The name of the network it comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) network: Option<String>,
 }
 
-/// What came of a command: the peer as it is now and the fact that says so; no fact, nothing changed for others.
+/// What came of a command: the peer as it is now and the fact that says so. Without a fact only its lease or its rooms
+/// changed, if anything.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) peer: Peer,
@@ -41,10 +55,12 @@ pub(crate) fn allowed(from: PeerStatus, to: PeerStatus) -> bool {
 }
 
 impl Peer {
-    /// A connection of a peer that is new, gone, or here on another connection. The newest connection wins.
+    /// A connection of a peer that is new, gone, or here on another connection. The newest connection wins, and begins
+    /// with nothing of what the one before it told.
     pub(crate) fn connect(
         known: Option<Self>,
         ask: ConnectV1,
+        network: Option<String>,
         now_ms: u64,
         lease_ms: u64,
     ) -> Result<Change, ConnectRefusal> {
@@ -56,10 +72,19 @@ impl Peer {
             Some(known) => (known.generation + 1, known.sequence + 1),
             None => (1, 1),
         };
+        // Offline, connecting and, unless it says otherwise, online in one step.
+        let status = match ask.status.unwrap_or(PeerStatus::Online) {
+            status @ (PeerStatus::Connecting | PeerStatus::Online) => status,
+            to => return Err(ConnectRefusal::InvalidTransition { to }),
+        };
+        let violations = profile::violations(&ask.profile);
+        if !violations.is_empty() {
+            return Err(ConnectRefusal::Invalid { violations });
+        }
         let peer = Self {
             peer_id: ask.peer_id,
             user_id: ask.user_id,
-            status: PeerStatus::Online,
+            status,
             generation,
             connection_id: ask.connection_id,
             node_id: ask.node_id,
@@ -67,14 +92,28 @@ impl Peer {
             proof_ver: ask.proof_ver,
             lease_until_ms: now_ms + lease_ms,
             sequence,
+            profile: ask.profile,
+            rooms: BTreeSet::new(),
+            network,
         };
-        let fact = PeerWentOnlineV1 {
-            peer_id: peer.peer_id.clone(),
-            generation,
-            node_id: peer.node_id.clone(),
-            subscription_id: peer.subscription_id.clone(),
-        };
-        Ok(Change { peer, fact: Some(fact.into()) })
+        let fact = peer.tells_status();
+        Ok(Change { peer, fact: Some(fact) })
+    }
+
+    /// The fact that tells its status.
+    fn tells_status(&self) -> PresenceEvent {
+        let (peer_id, generation) = (self.peer_id.clone(), self.generation);
+        match self.status {
+            PeerStatus::Online => PeerWentOnlineV1 {
+                peer_id,
+                generation,
+                node_id: self.node_id.clone(),
+                subscription_id: self.subscription_id.clone(),
+                profile: self.profile.clone(),
+            }
+            .into(),
+            status => PeerStatusChangedV1 { peer_id, generation, status }.into(),
+        }
     }
 
     /// The peer was heard of. `None` when there is nothing to write: it is an older connection, or the lease is young.
@@ -95,6 +134,7 @@ impl Peer {
         }
         self.status = PeerStatus::Offline;
         self.sequence += 1;
+        (self.profile, self.rooms, self.network) = (Profile::default(), BTreeSet::new(), None);
         let fact = PeerWentOfflineV1 { peer_id: self.peer_id.clone(), generation, reason };
         Some(Change { peer: self, fact: Some(fact.into()) })
     }
@@ -123,10 +163,46 @@ impl Peer {
         if status == PeerStatus::Offline || !allowed(self.status, status) {
             return Err(SetStatusRefusal::InvalidTransition { from: self.status, to: status });
         }
+        let was_reachable = self.status != PeerStatus::Connecting;
         self.status = status;
         self.sequence += 1;
-        let fact = PeerStatusChangedV1 { peer_id: self.peer_id.clone(), generation, status };
-        Ok(Change { peer: self, fact: Some(fact.into()) })
+        let (peer_id, generation) = (self.peer_id.clone(), self.generation);
+        let fact = if was_reachable {
+            PeerStatusChangedV1 { peer_id, generation, status }.into()
+        } else {
+            self.tells_status()
+        };
+        Ok(Change { peer: self, fact: Some(fact) })
+    }
+
+    /// The peer tells of itself, or its gateway of its rooms.
+    pub(crate) fn describe(mut self, ask: DescribeV1) -> Result<Change, DescribeRefusal> {
+        if self.status == PeerStatus::Offline {
+            return Err(DescribeRefusal::UnknownPeer);
+        }
+        if self.generation != ask.generation {
+            return Err(DescribeRefusal::StaleGeneration);
+        }
+        let before = self.profile.clone();
+        let profile = Profile {
+            tags: ask.tags.unwrap_or(self.profile.tags),
+            capabilities: ask.capabilities.unwrap_or(self.profile.capabilities),
+            transports: ask.transports.unwrap_or(self.profile.transports),
+            identity_keys: ask.identity_keys.unwrap_or(self.profile.identity_keys),
+        };
+        let mut violations = profile::violations(&profile);
+        violations.extend(ask.rooms.as_deref().map(profile::room_violations).unwrap_or_default());
+        if !violations.is_empty() {
+            return Err(DescribeRefusal::Invalid { violations });
+        }
+        self.rooms = ask.rooms.map_or(self.rooms, |rooms| rooms.into_iter().collect());
+        self.profile = profile;
+        if self.profile == before {
+            return Ok(Change { peer: self, fact: None });
+        }
+        self.sequence += 1;
+        let (peer_id, generation, profile) = (self.peer_id.clone(), self.generation, self.profile.clone());
+        Ok(Change { peer: self, fact: Some(PeerDescribedV1 { peer_id, generation, profile }.into()) })
     }
 
     /// The peer as others may see it.
@@ -139,7 +215,18 @@ impl Peer {
             subscription_id: self.subscription_id.clone(),
             proof_ver: self.proof_ver,
             lease_until_ms: self.lease_until_ms,
+            profile: self.profile.clone(),
         }
+    }
+
+    /// What it is found by; `None` when it is gone.
+    pub(crate) fn marks(&self) -> Option<Marks> {
+        (self.status != PeerStatus::Offline).then(|| Marks {
+            rooms: self.rooms.iter().cloned().collect(),
+            tags: self.profile.tags.clone(),
+            capabilities: self.profile.capabilities.clone(),
+            network: self.network.clone(),
+        })
     }
 }
 

@@ -8,9 +8,10 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use contracts::{SubscriptionId, TenantId};
-use outbox::Unit;
 use store::{Condition, Item, Key, Store, StoreError};
 use tokio::sync::{Mutex, MutexGuard};
+
+use crate::draft::Draft;
 
 /// Within so many places of the limit comers pass the gate: more than all presence processes serve at once, so that
 /// those who did not see the gate can't fill what is left.
@@ -72,16 +73,16 @@ fn room(here: u64, limit: u64, gate: u64) -> Room {
     }
 }
 
-/// Adds to `unit` what keeps another comer from taking the same place.
-pub(crate) fn pass(unit: &mut Unit, tenant: &TenantId, subscription: &SubscriptionId, seen: u64) {
+/// Adds to `draft` what keeps another comer from taking the same place.
+pub(crate) fn pass(draft: &mut Draft, tenant: &TenantId, subscription: &SubscriptionId, seen: u64) {
     let condition = if seen == 0 { Condition::Absent } else { Condition::Version(seen) };
-    unit.put(Item::new(gate(tenant, subscription), seen + 1, "{}"), condition);
+    draft.put(Item::new(gate(tenant, subscription), seen + 1, "{}"), condition);
 }
 
-/// Adds to `unit` what counts a peer that goes from one subscription's places (if it is here) to another's (if it
+/// Adds to `draft` what counts a peer that goes from one subscription's places (if it is here) to another's (if it
 /// stays or comes).
 pub(crate) fn count_move(
-    unit: &mut Unit,
+    draft: &mut Draft,
     tenant: &TenantId,
     from: Option<&SubscriptionId>,
     to: Option<&SubscriptionId>,
@@ -90,10 +91,10 @@ pub(crate) fn count_move(
         return;
     }
     if let Some(from) = from {
-        unit.add(count(tenant, from), -1);
+        draft.count(count(tenant, from), -1);
     }
     if let Some(to) = to {
-        unit.add(count(tenant, to), 1);
+        draft.count(count(tenant, to), 1);
     }
 }
 

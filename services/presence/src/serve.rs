@@ -6,7 +6,7 @@ use contracts::signals::EVERYBODY;
 use contracts::signals::presence::HeartbeatV1;
 use contracts::{Class, Contract};
 
-use crate::commands::{connect, disconnect, heartbeat, queries, set_status};
+use crate::commands::{connect, describe, disconnect, heartbeat, queries, set_status};
 use crate::{NAME, Presence};
 
 /// Most heartbeat signals that wait; beyond that the oldest are dropped, and the next beat makes up for them.
@@ -20,6 +20,8 @@ pub(crate) async fn requests(presence: &Arc<Presence>) -> anyhow::Result<()> {
     platform.serve(presence, max, set_status::set_status).await?;
     platform.serve(presence, max, queries::lookup).await?;
     platform.serve(presence, max, queries::list).await?;
+    platform.serve(presence, max, describe::describe).await?;
+    platform.serve(presence, max, queries::count).await?;
     Ok(())
 }
 

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use auth::ProofRules;
 use axum::Router;
-use service::{Platform, ProofBook};
+use service::{PeerBook, PeerBookOptions, Platform, ProofBook};
 
 use crate::store::Sessions;
 
@@ -48,8 +48,14 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router> {
     let rules = ProofRules { max_revocations: config.max_revocations, ..service::proof_rules() };
     let proofs = ProofBook::start(&platform, rules).await?;
+    let options = PeerBookOptions {
+        max_peers: config.max_cached_peers,
+        ttl: Duration::from_millis(config.peer_cache_ttl_ms),
+        timeout: Duration::from_millis(config.lookup_timeout_ms),
+    };
+    let peers = PeerBook::start(&platform, options).await?;
     let sessions = Sessions::new(platform.outbox.clone());
-    let signaling = Arc::new(Signaling { config, proofs, sessions, platform });
+    let signaling = Arc::new(Signaling { config, proofs, peers, sessions, platform });
     let platform = &signaling.platform;
     platform.consume(SUBSCRIPTIONS, Arc::new(consumers::Events(Arc::clone(&signaling)))).await?;
     platform.serve(&signaling, signaling.config.max_requests, commands::open_session::open_session).await?;
@@ -62,6 +68,7 @@ pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router>
 pub(crate) struct Signaling {
     config: Config,
     proofs: Arc<ProofBook>,
+    peers: Arc<PeerBook>,
     sessions: Sessions,
     platform: Platform,
 }

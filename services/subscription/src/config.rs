@@ -47,6 +47,7 @@ pub struct StripeConfig {
     pub concurrency: usize,
     pub rate_per_endpoint: u64,
     pub rate_wait_ms: u64,
+    pub share_interval_ms: u64,
     pub fetch_spacing_ms: u64,
     pub fetch_memory: usize,
     pub breaker: BreakerSettings,
@@ -159,6 +160,7 @@ impl StripeConfig {
         checks.range("stripe.concurrency", self.concurrency, 1..=1_000);
         checks.range("stripe.rate_per_endpoint", self.rate_per_endpoint, 1..=100);
         checks.range("stripe.rate_wait_ms", self.rate_wait_ms, 0..=60_000);
+        checks.range("stripe.share_interval_ms", self.share_interval_ms, 1_000..=60_000);
         checks.range("stripe.fetch_spacing_ms", self.fetch_spacing_ms, 0..=60_000);
         checks.range("stripe.fetch_memory", self.fetch_memory, 16..=1_000_000);
         let breaker = self.breaker.problems().into_iter();

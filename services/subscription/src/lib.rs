@@ -27,6 +27,7 @@ mod metadata;
 mod reconcile;
 mod return_urls;
 mod revocations;
+mod shares;
 mod status;
 mod store;
 mod stripe;
@@ -73,9 +74,15 @@ pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router>
     let (clock, entropy) = (platform.clock.clone(), platform.entropy.clone());
     let keys = Keys::new(platform.outbox.clone(), clock.clone(), entropy.clone(), config.proofs.clone());
     keys.maintain().await?;
+    let stripe = Stripe::try_new(config.stripe.clone(), clock, entropy)?;
+    let shared = shares::is_shared(platform.outbox.store());
+    if shared {
+        let (now_ms, interval_ms) = (platform.clock.now_ms(), config.stripe.share_interval_ms);
+        stripe.share(shares::look(platform.outbox.store(), &platform.node_id, now_ms, interval_ms).await?);
+    }
     let service = Arc::new(Subscriptions {
         records: Records::new(platform.outbox.clone()),
-        stripe: Stripe::try_new(config.stripe.clone(), clock, entropy)?,
+        stripe,
         turns: Turns::default(),
         keys,
         noted_tenants: Mutex::default(),
@@ -100,6 +107,12 @@ pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router>
     platform.serve(&service, max, plans::list_plans).await?;
     platform.serve(&service, max, plans::check_plans).await?;
     platform.add_admin_routes(admin::router(Arc::clone(&service)));
+    if shared {
+        let sharer = Arc::clone(&service);
+        platform.lifecycle.spawn("subscription.shares", async move {
+            shares::keep(&sharer.platform, &sharer.stripe, sharer.config.stripe.share_interval_ms).await;
+        });
+    }
     let keeper = Arc::clone(&service);
     platform.lifecycle.spawn("subscription.keys", async move { keeper.keep_keys().await });
     let sweeper = Arc::clone(&service);

@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::Context;
 use auth::{Grant, Role, TokenMinter};
 use clock::{Clock, Entropy};
+use contracts::UserId;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use service::config::process_env;
@@ -25,6 +26,8 @@ const RETURN_URLS_VARIABLE: &str = "SYNAPSE_SUBSCRIPTION__RETURN_URLS";
 /// Where the emulator's pages may send a browser: an application on its usual port, or this very system.
 const RETURN_URLS: &str = "http://localhost:3000,http://127.0.0.1:8080";
 
+/// Whose tokens are printed.
+const DEVELOPER: &str = "developer";
 const TOKEN_TTL_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// Secrets made at the first start and kept in the data folder.
@@ -72,8 +75,16 @@ impl Secrets {
     /// # Errors
     /// When the gateway's own settings are wrong.
     pub fn token(&self, clock: &Clock, entropy: &Entropy) -> anyhow::Result<String> {
+        self.token_for(DEVELOPER.parse()?, Role::Admin, clock, entropy)
+    }
+
+    /// The same for another user.
+    ///
+    /// # Errors
+    /// When the gateway's own settings are wrong.
+    pub fn token_for(&self, user: UserId, role: Role, clock: &Clock, entropy: &Entropy) -> anyhow::Result<String> {
         let gateway: gateway::Config = service::load(gateway::NAME, &[gateway::DEFAULTS])?;
-        mint(&gateway, self.token_secret.clone().into(), clock, entropy)
+        mint_for((user, role), &gateway, self.token_secret.clone().into(), clock, entropy)
     }
 
     /// The settings that make the services use these secrets and the emulator at `stripe`.
@@ -120,13 +131,24 @@ pub fn mint(
     clock: &Clock,
     entropy: &Entropy,
 ) -> anyhow::Result<String> {
-    let (issuer, audience, kid) = (&gateway.token_issuer, &gateway.token_audience, &gateway.token_secret_kid);
+    mint_for((DEVELOPER.parse()?, Role::Admin), gateway, secret, clock, entropy)
+}
+
+fn mint_for(
+    (user, role): (UserId, Role),
+    gateway: &gateway::Config,
+    secret: SecretString,
+    clock: &Clock,
+    entropy: &Entropy,
+) -> anyhow::Result<String> {
+    let keys = &gateway.tokens;
+    let (issuer, audience, kid) = (&keys.token_issuer, &keys.token_audience, &keys.token_secret_kid);
     let minter = TokenMinter::hs256(issuer, audience, kid, secret)?;
     let now_ms = clock.now_ms();
     let grant = Grant {
         tenant: "development".parse()?,
-        user: "developer".parse()?,
-        role: Role::Admin,
+        user,
+        role,
         ttl_ms: TOKEN_TTL_MS,
         token_id: entropy.uuid_v7(now_ms).to_string(),
     };

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Context;
+use axum::Router;
 use bus::Bus;
 use clock::{Clock, Entropy};
 use serde::Serialize;
@@ -62,21 +63,18 @@ impl Settings {
         };
         all().with_context(|| problems.join("\n"))
     }
+
+    /// Lets pages of these origins connect, beside those that are configured.
+    pub fn allow_origins(&mut self, origins: Vec<String>) {
+        self.gateway.allowed_origins.extend(origins);
+    }
 }
 
 /// In one process one key for access tokens is enough: without one of its own the tunnel service takes the gateway's.
 fn with_keys_of(tunnel: tunnel::Config, gateway: Option<&gateway::Config>) -> tunnel::Config {
-    let Some(gateway) = gateway.filter(|_| !tunnel.token_secret.is_set() && tunnel.token_public_key.is_empty()) else {
-        return tunnel;
-    };
-    tunnel::Config {
-        token_secret: gateway.token_secret.clone(),
-        token_public_key: gateway.token_public_key.clone(),
-        token_secret_kid: gateway.token_secret_kid.clone(),
-        token_public_kid: gateway.token_public_kid.clone(),
-        token_issuer: gateway.token_issuer.clone(),
-        token_audience: gateway.token_audience.clone(),
-        ..tunnel
+    match gateway.filter(|_| !tunnel.tokens.has_key()) {
+        Some(gateway) => tunnel::Config { tokens: gateway.tokens.clone(), ..tunnel },
+        None => tunnel,
     }
 }
 
@@ -103,6 +101,14 @@ impl Fleet {
     /// # Errors
     /// What could not be reached or opened.
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
+        Self::start_with(settings, Router::new()).await
+    }
+
+    /// The same, with `more` public routes beside the services' own.
+    ///
+    /// # Errors
+    /// As [`Fleet::start`].
+    pub async fn start_with(settings: Settings, more: Router) -> anyhow::Result<Self> {
         let host = Host::start(settings.platform, Clock::system(), Entropy::system()).await?;
         let (gateway, presence, signaling, subscription, tunnel, webhook) = tokio::try_join!(
             host.platform(gateway::NAME),
@@ -121,7 +127,7 @@ impl Fleet {
             webhook::start(settings.webhook, webhook),
         )
         .context("a service did not start")?;
-        let public = Public { routes: routes.merge(intake).merge(tunnels.routes), front: tunnels.front };
+        let public = Public { routes: routes.merge(intake).merge(tunnels.routes).merge(more), front: tunnels.front };
         let public = host.serve_public("synapsed", public).await?;
         let admin = host.serve_admin().await?;
         host.health.started();

@@ -3,6 +3,7 @@
 
 pub mod catalogue;
 pub mod development;
+pub mod example;
 pub mod fleet;
 
 pub use fleet::Fleet;

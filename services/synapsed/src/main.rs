@@ -5,6 +5,7 @@ mod serve;
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use clock::{Clock, Entropy};
 use service::config::{self, Mode};
@@ -67,7 +68,8 @@ fn development_token() -> anyhow::Result<ExitCode> {
     let platform: service::PlatformConfig = service::load(service::PLATFORM, service::PLATFORM_DEFAULTS)?;
     anyhow::ensure!(platform.common.mode == Mode::Development, "tokens of production come from its identity provider");
     let gateway: gateway::Config = service::load(gateway::NAME, &[gateway::DEFAULTS])?;
-    let secret = gateway.token_secret.current();
+    let secret = gateway.tokens.secrets().into_iter().next();
+    let secret = secret.context("token_secret: is not set; start the system once, or set it")?;
     println!("{}", development::mint(&gateway, secret, &Clock::system(), &Entropy::system())?);
     Ok(ExitCode::SUCCESS)
 }

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use axum::Router;
 use clock::{Clock, Entropy};
 use service::config::{self, Mode};
 use service::{BusTarget, StoreTarget, shutdown_signal, telemetry};
 use synapsed::development::{self, Secrets};
+use synapsed::example::{self, Example};
 use synapsed::fleet::{Fleet, Overrides, Settings};
 
 /// Set by an operator who has a Stripe account; without it a development system uses the emulator.
@@ -47,7 +49,14 @@ pub(crate) async fn serve() -> anyhow::Result<ExitCode> {
     let url = stripe.base_url().to_owned();
     let begun = clock.monotonic();
     let bus = platform.bus_target();
-    let fleet = Fleet::start(Settings::load(&secrets.overrides(&url))?).await?;
+    let mut settings = Settings::load(&secrets.overrides(&url))?;
+    let origins = example::origins(platform.http_listen);
+    let example = Example::try_new(secrets.clone(), clock.clone(), entropy.clone())?;
+    let more = if origins.is_empty() { Router::new() } else { example.routes() };
+    let page = origins.first().map(|origin| format!("{origin}/example/"));
+    settings.allow_origins(origins);
+    let fleet = Fleet::start_with(settings, more).await?;
+    example.served_at(fleet.public);
     let ready_ms = clock.monotonic().saturating_sub(begun).as_millis();
     secrets.point_webhooks(&url, fleet.public).await?;
     let token = secrets.token(&clock, &entropy)?;
@@ -56,7 +65,7 @@ pub(crate) async fn serve() -> anyhow::Result<ExitCode> {
         Some(BusTarget::Nats(url)) => url,
         Some(BusTarget::Sqs) => "SQS and NATS".to_owned(),
     };
-    print_welcome(&fleet, &url, &folder, &where_bus, &token, ready_ms);
+    print_welcome(&fleet, &url, &folder, &where_bus, &token, page.as_deref(), ready_ms);
     shutdown_signal().await?;
     println!("stopping: finishing what has begun…");
     fleet.drain().await;
@@ -72,17 +81,29 @@ fn is_development() -> bool {
     platform.map_or(true, |platform| platform.common.mode == Mode::Development)
 }
 
-fn print_welcome(fleet: &Fleet, stripe: &str, folder: &std::path::Path, bus: &str, token: &str, ready_ms: u128) {
+fn print_welcome(
+    fleet: &Fleet,
+    stripe: &str,
+    folder: &std::path::Path,
+    bus: &str,
+    token: &str,
+    page: Option<&str>,
+    ready_ms: u128,
+) {
     let (public, admin) = (fleet.public, fleet.admin);
     let data = folder.display();
     let price = development::PRICE;
     let key = development::STRIPE_KEY;
+    let page = page.map_or("only with http_listen on loopback and a port of its own".to_owned(), |page| {
+        format!("{page}        open it in two tabs and chat")
+    });
     println!(
         "
   Synapse-D is ready ({ready_ms} ms). Development mode: not for real customers.
 
     API           http://{public}        WebSocket ws://{public}/v1/ws (synapse.v1)
     health        http://{admin}/readyz  metrics   http://{admin}/metrics
+    example       {page}
     data          {data}
     bus           {bus}
     Stripe        {stripe} (emulator; its objects end with this process)

@@ -30,7 +30,7 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 /// `GET /v1/tunnels/connect`.
 pub(crate) async fn upgrade(State(edge): State<Arc<Edge>>, request: Request) -> Result<Response, ProblemResponse> {
     let (mut parts, _) = request.into_parts();
-    let principal = edge.authenticate(&parts.headers)?;
+    let principal = edge.tokens.authenticate(&parts.headers).await?;
     let context = parts.extensions.get::<RequestContext>().cloned();
     let context = context.unwrap_or_else(|| edge.context(&parts.headers));
     let offered = parts.headers.get_all(http::header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|v| v.to_str().ok());

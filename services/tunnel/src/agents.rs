@@ -8,13 +8,24 @@ use auth::Principal;
 use axum::body::Body;
 use axum::extract::ws::WebSocket;
 use carrier::Carrier;
+use contracts::PeerId;
 use contracts::tunnels::TunnelView;
-use contracts::{PeerId, SubscriptionId};
 use hyper::client::conn::http2::SendRequest;
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::metering::{Meter, Payer};
+
 /// A connection for a carrier whose last one broke, and how many bytes the agent has.
 pub(crate) type Resumption = (WebSocket, u64);
+
+/// What entitles an agent, and who pays for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Entitlement {
+    pub(crate) payer: Payer,
+    /// Of the proof.
+    pub(crate) ver: u64,
+    pub(crate) meter: Meter,
+}
 
 /// One connected agent.
 pub(crate) struct Agent {
@@ -23,7 +34,7 @@ pub(crate) struct Agent {
     pub(crate) principal: Principal,
     pub(crate) tunnel: TunnelView,
     /// What entitles it; `None` where no proof is demanded.
-    pub(crate) entitlement: Option<(SubscriptionId, u64)>,
+    pub(crate) entitlement: Option<Entitlement>,
     /// When its proof ends, Unix milliseconds.
     pub(crate) proved_until_ms: AtomicU64,
     /// Room for requests under way.
@@ -47,7 +58,7 @@ impl Agent {
         agent_id: PeerId,
         principal: Principal,
         tunnel: TunnelView,
-        entitlement: Option<(SubscriptionId, u64)>,
+        entitlement: Option<Entitlement>,
         proved_until_ms: u64,
         max_requests: usize,
     ) -> Self {
@@ -66,6 +77,11 @@ impl Agent {
     /// Whether this is the user who opened it.
     pub(crate) fn is_of(&self, principal: &Principal) -> bool {
         (&self.principal.tenant, &self.principal.user) == (&principal.tenant, &principal.user)
+    }
+
+    /// What its requests are counted with.
+    pub(crate) fn meter(&self) -> Meter {
+        self.entitlement.as_ref().map(|entitlement| entitlement.meter.clone()).unwrap_or_default()
     }
 
     /// The connection for the next request: one that is connected, with the least to do. Bulk goes to the last, so that

@@ -13,6 +13,7 @@ const X_ERROR_CODE: HeaderName = HeaderName::from_static("x-error-code");
 
 /// The whole answer.
 pub(crate) fn answer(edge: &Edge, problem: ProblemResponse, context: &RequestContext, asked: &HeaderMap) -> Response {
+    let fields = problem.headers().to_vec();
     let body = edge.problem_body(problem, context);
     let html = wants_html(asked);
     let text = if html { page(&body) } else { serde_json::to_string(&body).expect("a problem is plain data") };
@@ -25,6 +26,7 @@ pub(crate) fn answer(edge: &Edge, problem: ProblemResponse, context: &RequestCon
     if let Some(seconds) = body.retry_after_s {
         headers.insert(RETRY_AFTER, seconds.into());
     }
+    headers.extend(fields.into_iter().map(|(name, value)| (Some(name), value)));
     for (name, value) in [(X_REQUEST_ID, &context.request_id), (X_ERROR_CODE, &body.code)] {
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(name, value);

@@ -1,18 +1,13 @@
-use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
-use service::config::{Checks, ConfigProblem, Secret, Validate};
+use service::TokenSettings;
+use service::config::{Checks, ConfigProblem, Validate};
 
 /// The tunnel service's settings; `config.toml` explains each and holds the defaults.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 #[allow(missing_docs)] // config.toml is their documentation
 pub struct Config {
-    pub token_secret: Secret,
-    pub token_public_key: String,
-    pub token_secret_kid: String,
-    pub token_public_kid: String,
-    pub token_issuer: String,
-    pub token_audience: String,
+    #[serde(flatten)]
+    pub tokens: TokenSettings,
     pub proof_required: bool,
     pub domain: String,
     pub public_url: String,
@@ -27,12 +22,12 @@ pub struct Config {
     pub max_agents: usize,
     pub max_requests_per_agent: usize,
     pub max_revocations: usize,
+    pub usage_interval_ms: u64,
+    pub quota_reload_ms: u64,
+    pub max_used_up: usize,
     pub name_grace_ms: u64,
     pub drain_ms: u64,
 }
-
-/// Shortest secret for HS256: the length of its hash (RFC 7518 §3.2).
-const MIN_SECRET_BYTES: usize = 32;
 
 impl Validate for Config {
     fn problems(&self) -> Vec<ConfigProblem> {
@@ -48,16 +43,15 @@ impl Validate for Config {
         checks.range("max_agents", self.max_agents, 1..=1_000_000);
         checks.range("max_requests_per_agent", self.max_requests_per_agent, 1..=100_000);
         checks.range("max_revocations", self.max_revocations, 100..=10_000_000);
+        checks.range("usage_interval_ms", self.usage_interval_ms, 100..=60_000);
+        checks.range("quota_reload_ms", self.quota_reload_ms, 100..=60_000);
+        checks.range("max_used_up", self.max_used_up, 100..=10_000_000);
         checks.range("name_grace_ms", self.name_grace_ms, 1_000..=86_400_000);
         checks.range("drain_ms", self.drain_ms, 0..=600_000);
         let twice = self.dead_after_ms >= 2 * self.ping_every_ms;
         let rule = "is less than twice ping_every_ms";
         checks.require(twice, "dead_after_ms", rule, "one lost ping must not end a connection: raise it");
-        if self.token_secret.is_set() {
-            let long_enough = self.token_secret.current().expose_secret().len() >= MIN_SECRET_BYTES;
-            let rule = "is shorter than 32 bytes (RFC 7518 §3.2)";
-            checks.require(long_enough, "token_secret", rule, "make one with `openssl rand -base64 32`");
-        }
+        checks.extend(self.tokens.problems());
         let host = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
         let good = self.domain.len() <= 200 && self.domain.bytes().all(host) && !self.domain.starts_with('.');
         checks.require(good, "domain", "is no domain", "write it in lower case without scheme and port: example.com");

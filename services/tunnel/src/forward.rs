@@ -15,6 +15,7 @@ use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use service::http::{Code, ProblemResponse, RequestContext};
+use tokio_util::io::InspectReader;
 
 use crate::Edge;
 use crate::agents::{Agent, Line};
@@ -42,6 +43,10 @@ pub(crate) async fn forward(
         Some(agent) => agent,
         None => return Err(edge.absent(&target.label).await),
     };
+    let payer = agent.entitlement.as_ref().map(|entitlement| &entitlement.payer);
+    if let Some(used_up) = payer.and_then(|payer| edge.quotas.refusal(payer, edge.platform.clock.now_ms())) {
+        return Err(used_up);
+    }
     let room = Arc::clone(&agent.room).try_acquire_owned().map_err(|_| {
         let detail = "this tunnel has as many requests under way as it may";
         ProblemResponse::new(Code::Unavailable).detail(detail).retry_after_s(1)
@@ -49,12 +54,13 @@ pub(crate) async fn forward(
     let length = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let bulk = !request.body().is_end_stream() && length.is_none_or(|length| length >= BULK_BYTES);
     let line = agent.line(bulk).ok_or_else(|| lost(&target.label))?;
-    let place = Place::new(&line, room);
+    let place = Place::new(&line, agent.meter(), room);
     let switch = switch(&mut request);
     prepare(edge, target, &mut request, context, switch.as_ref())?;
     let again = repeatable(&request);
     let progress = Progress::new(&edge.platform.clock);
-    let request = request.map(|body| watched(body, progress.clone()));
+    place.meter().request();
+    let request = request.map(|body| watched(body, progress.clone(), place.meter().clone()));
     let limit = Duration::from_millis(edge.config.answer_within_ms);
     let answer = match progress.within(limit, line.requests.clone().send_request(request)).await {
         Some(Ok(answer)) => answer,
@@ -184,10 +190,11 @@ fn switched(edge: &Edge, switch: Switch, mut answer: http::Response<Incoming>, p
     let origin = hyper::upgrade::on(&mut answer);
     let stop = edge.platform.lifecycle.token();
     edge.platform.lifecycle.spawn("tunnel.switched", async move {
-        let _place = place;
         let copying = async {
             let (client, origin) = tokio::try_join!(switch.client, origin)?;
-            let (mut client, mut origin) = (TokioIo::new(client), TokioIo::new(origin));
+            let passes = |bytes: &[u8]| place.meter().bytes(bytes.len());
+            let mut client = InspectReader::new(TokioIo::new(client), passes);
+            let mut origin = InspectReader::new(TokioIo::new(origin), passes);
             tokio::io::copy_bidirectional(&mut client, &mut origin).await?;
             Ok::<_, axum::BoxError>(())
         };

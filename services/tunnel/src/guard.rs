@@ -13,17 +13,24 @@ use hyper::body::{Body as _, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::agents::Line;
+use crate::metering::Meter;
 
 /// A request's place: its room with the agent and its share of a connection. Given back when it is dropped.
 pub(crate) struct Place {
     line: Arc<Line>,
+    meter: Meter,
     _room: OwnedSemaphorePermit,
 }
 
 impl Place {
-    pub(crate) fn new(line: &Arc<Line>, room: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn new(line: &Arc<Line>, meter: Meter, room: OwnedSemaphorePermit) -> Self {
         line.under_way.fetch_add(1, Ordering::Relaxed);
-        Self { line: Arc::clone(line), _room: room }
+        Self { line: Arc::clone(line), meter, _room: room }
+    }
+
+    /// What the request is counted with.
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
     }
 }
 
@@ -79,25 +86,30 @@ impl Progress {
 struct Attached<T> {
     body: Body,
     attached: T,
-    on_frame: fn(&T),
+    /// Called with the length of what passes.
+    on_frame: fn(&T, usize),
 }
 
-/// The request's body, noting its progress.
-pub(crate) fn watched(body: Body, progress: Progress) -> Body {
+/// The request's body, counted and noting its progress.
+pub(crate) fn watched(body: Body, progress: Progress, meter: Meter) -> Body {
     if body.is_end_stream() {
         return body;
     }
-    Body::new(Attached { body, attached: progress, on_frame: Progress::note })
+    let on_frame = |(progress, meter): &(Progress, Meter), bytes| {
+        progress.note();
+        meter.bytes(bytes);
+    };
+    Body::new(Attached { body, attached: (progress, meter), on_frame })
 }
 
-/// The answer's body, holding the request's place.
+/// The answer's body, counted and holding the request's place.
 pub(crate) fn holding<B>(body: B, place: Place) -> Body
 where
     B: hyper::body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<axum::BoxError>,
 {
     let body = Body::new(body.map_err(axum::Error::new));
-    Body::new(Attached { body, attached: place, on_frame: |_| {} })
+    Body::new(Attached { body, attached: place, on_frame: |place, bytes| place.meter.bytes(bytes) })
 }
 
 impl<T: Unpin> hyper::body::Body for Attached<T> {
@@ -106,8 +118,9 @@ impl<T: Unpin> hyper::body::Body for Attached<T> {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if frame.is_ready() {
-            (self.on_frame)(&self.attached);
+        if let Poll::Ready(passed) = &frame {
+            let data = passed.as_ref().and_then(|passed| passed.as_ref().ok()?.data_ref());
+            (self.on_frame)(&self.attached, data.map_or(0, Bytes::len));
         }
         frame
     }

@@ -58,7 +58,7 @@ async fn renew_proof(
     headers: HeaderMap,
     Json(body): Json<NewProof>,
 ) -> Result<Response, ProblemResponse> {
-    let principal = edge.authenticate(&headers)?;
+    let principal = edge.tokens.authenticate(&headers).await?;
     let agent = edge.agents.session(&session).filter(|agent| agent.is_of(&principal));
     let agent = agent.ok_or_else(|| ProblemResponse::new(Code::SessionUnknown))?;
     let proved_until_ms = open::renew_proof(&edge, &agent, &body.proof).await?;

@@ -5,6 +5,7 @@
 //! public ──HTTP──▶ names.rs: which tunnel ──▶ forward.rs ──stream──▶ agent ──▶ origin
 //!                                             answers.rs: a page or a problem where there is no answer
 //! subscription.proof_revoked ──▶ agents without entitlement are closed
+//! what passes ──▶ metering.rs ──▶ tunnel.usage_recorded ──▶ subscription.quota_exceeded ──▶ quotas.rs refuses
 //! ```
 //!
 //! Invariants:
@@ -12,6 +13,7 @@
 //! - A request that reached an agent's connection survives that connection's breaks for `resume_within_ms`.
 //! - Nothing that a stranger says about where a request comes from reaches an origin.
 //! - A vanity name has one owner at a time, in all replicas.
+//! - Use is told at most once, and all of it unless the process is killed.
 
 mod accept;
 mod agents;
@@ -22,8 +24,10 @@ mod forward;
 mod guard;
 mod headers;
 mod http;
+mod metering;
 mod names;
 mod open;
+mod quotas;
 mod store;
 
 pub use config::Config;
@@ -35,14 +39,15 @@ use std::time::Duration;
 
 use ::http::HeaderMap;
 use ::store::StoreError;
-use arc_swap::ArcSwap;
-use auth::{Principal, ProofRules, TokenKey, TokenRules, TokenVerifier};
+use auth::ProofRules;
 use contracts::TunnelId;
 use contracts::tunnels::close;
 use service::http::{Code, ProblemResponse, RequestContext};
-use service::{Platform, ProofBook, Public};
+use service::{Platform, ProofBook, Public, Tokens};
 
-use crate::agents::Agents;
+use crate::agents::{Agent, Agents, Entitlement};
+use crate::metering::Metering;
+use crate::quotas::Quotas;
 use crate::store::Tunnels;
 
 /// The service's name.
@@ -51,80 +56,49 @@ pub const NAME: &str = "tunnel";
 /// Every setting and its default.
 pub const DEFAULTS: &str = include_str!("../config.toml");
 
-/// How far the clocks of token issuers may differ from ours, seconds.
-const TOKEN_LEEWAY_S: u64 = 30;
-
 /// How often proofs that ended are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long requests whose agent was closed may take to end.
+const LAST_REQUESTS: Duration = Duration::from_secs(1);
 
 /// Starts the tunnel service and gives its public side.
 ///
 /// # Errors
 /// When no key for access tokens is configured, or bus or store can't be reached.
 pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Public> {
-    let tokens = ArcSwap::from_pointee(TokenVerifier::try_new(token_rules(&config)?)?);
+    let tokens = Tokens::start(&platform, &config.tokens).await?;
     let rules = ProofRules { max_revocations: config.max_revocations, ..service::proof_rules() };
     let proofs = ProofBook::start(&platform, rules).await?;
     let tunnels = Tunnels::new(platform.outbox.clone());
-    let edge = Arc::new(Edge { config, tokens, proofs, tunnels, agents: Agents::default(), platform });
+    let quotas = Quotas::load(platform.outbox.clone(), config.max_used_up, platform.clock.now_ms()).await?;
+    let metering = Metering::new(platform.clone());
+    let agents = Agents::default();
+    let edge = Arc::new(Edge { config, tokens, proofs, tunnels, agents, quotas, metering, platform });
     edge.platform.consume(SUBSCRIPTIONS, Arc::new(consumers::Events(Arc::clone(&edge)))).await?;
-    let rotated = Arc::clone(&edge);
-    let secrets = vec![("token_secret", edge.config.token_secret.clone())];
-    edge.platform.rotate(secrets, move || rotated.renew_tokens());
     let sweeper = Arc::clone(&edge);
     edge.platform.lifecycle.spawn("tunnel.sweep", async move { sweeper.sweep_until_stopped().await });
+    let metered = Arc::clone(&edge);
+    edge.platform.lifecycle.spawn("tunnel.usage", async move {
+        metered.metering.flush_until_stopped(Duration::from_millis(metered.config.usage_interval_ms)).await;
+    });
+    let limited = Arc::clone(&edge);
+    edge.platform.lifecycle.spawn("tunnel.quotas", async move { limited.reload_quotas_until_stopped().await });
     Ok(http::public(edge))
 }
 
 pub(crate) struct Edge {
     config: Config,
-    /// Made anew when the secret's file changes.
-    tokens: ArcSwap<TokenVerifier>,
+    tokens: Arc<Tokens>,
     proofs: Arc<ProofBook>,
     tunnels: Tunnels,
     agents: Agents,
+    quotas: Quotas,
+    metering: Metering,
     platform: Platform,
 }
 
-fn token_rules(config: &Config) -> anyhow::Result<TokenRules> {
-    let mut keys = Vec::new();
-    if config.token_secret.is_set() {
-        let kid = config.token_secret_kid.clone();
-        keys.push(TokenKey::Hs256 { kid, secret: config.token_secret.current() });
-    }
-    if !config.token_public_key.is_empty() {
-        keys.push(TokenKey::ed_dsa(&config.token_public_kid, &config.token_public_key)?);
-    }
-    anyhow::ensure!(!keys.is_empty(), "token_secret, token_public_key: set one, or no agent can authenticate");
-    let (issuer, audience) = (config.token_issuer.clone(), config.token_audience.clone());
-    Ok(TokenRules { issuer, audience, keys, leeway_s: TOKEN_LEEWAY_S })
-}
-
 impl Edge {
-    /// Whose token it is.
-    fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, ProblemResponse> {
-        let value = headers.get(::http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token = value.and_then(|value| value.split_once(' '));
-        let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
-        let token = token.ok_or_else(|| ProblemResponse::new(Code::AuthenticationMissing))?;
-        self.tokens.load().verify(token, self.platform.clock.now_ms()).map_err(|error| {
-            let code = match error {
-                auth::TokenError::Expired => Code::AuthenticationExpired,
-                _ => Code::AuthenticationInvalid,
-            };
-            ProblemResponse::new(code).detail(error.to_string())
-        })
-    }
-
-    fn renew_tokens(&self) {
-        match token_rules(&self.config).and_then(|rules| Ok(TokenVerifier::try_new(rules)?)) {
-            Ok(verifier) => self.tokens.store(Arc::new(verifier)),
-            Err(error) => {
-                tracing::error!(%error, "the rotated token_secret can't be used; the one before stays in use");
-            }
-        }
-    }
-
     /// What a request for a tunnel is told that has no agent here.
     async fn absent(&self, label: &str) -> ProblemResponse {
         match self.tunnels.is_known(label, self.platform.clock.now_ms()).await {
@@ -143,7 +117,7 @@ impl Edge {
 
     /// Closes agents whose proofs are void; how many.
     fn close_revoked(&self) -> usize {
-        let void = |(subscription, ver): &(_, u64)| self.proofs.is_revoked(subscription, *ver);
+        let void = |entitlement: &Entitlement| self.proofs.is_revoked(&entitlement.payer.1, entitlement.ver);
         let lost = self.agents.all().into_iter().filter(|agent| agent.entitlement.as_ref().is_some_and(void));
         lost.map(|agent| agent.close(close::ENTITLEMENT_LOST, "the subscription no longer entitles")).count()
     }
@@ -161,12 +135,29 @@ impl Edge {
             }
         }
         // Requests under way end first, then their agents go elsewhere.
-        let limit = Duration::from_millis(self.config.drain_ms);
-        let most = u32::try_from(self.config.max_requests_per_agent).unwrap_or(u32::MAX);
         let agents = self.agents.all();
+        self.idle(&agents, Duration::from_millis(self.config.drain_ms)).await;
+        agents.iter().for_each(|agent| agent.close(close::RESTART, "the edge restarts"));
+        // Requests that were cut off count what they carried.
+        self.idle(&agents, LAST_REQUESTS).await;
+        self.metering.flush().await;
+    }
+
+    /// Waits until no request of these agents is under way, but not longer than `limit`.
+    async fn idle(&self, agents: &[Arc<Agent>], limit: Duration) {
+        let most = u32::try_from(self.config.max_requests_per_agent).unwrap_or(u32::MAX);
         let idle = futures::future::join_all(agents.iter().map(|agent| agent.room.acquire_many(most)));
         let _ = self.platform.clock.timeout(limit, idle).await;
-        agents.iter().for_each(|agent| agent.close(close::RESTART, "the edge restarts"));
+    }
+
+    /// What other processes of this service were told of quotas.
+    async fn reload_quotas_until_stopped(&self) {
+        let (stop, interval) = (self.platform.lifecycle.token(), Duration::from_millis(self.config.quota_reload_ms));
+        while stop.run_until_cancelled(self.platform.clock.sleep(interval)).await.is_some() {
+            if let Err(error) = self.quotas.reload(self.platform.clock.now_ms()).await {
+                tracing::warn!(%error, "quotas could not be read again");
+            }
+        }
     }
 
     fn context(&self, headers: &HeaderMap) -> RequestContext {

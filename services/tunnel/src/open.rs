@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth::{Principal, Role};
+use contracts::plans::feature;
 use contracts::tunnels::{AgentFrame, CarrierKey, CarrierTerms, EdgeFrame, TunnelView, VERSIONS, close};
 use contracts::{PeerId, SubscriptionId, TunnelId};
 use service::http::{Code, ProblemResponse};
 
 use crate::Edge;
-use crate::agents::Agent;
+use crate::agents::{Agent, Entitlement};
 use crate::names::{self, PATH_PREFIX};
 use crate::store::{Claim, Tunnel};
 
@@ -37,7 +38,7 @@ pub(crate) async fn open(
         let problem = ProblemResponse::new(Code::Unavailable).detail("this edge has as many agents as it may");
         return Err(problem.retry_after_s(5));
     }
-    let (entitlement, proved_until_ms) = prove(edge, principal, &agent_id, proof.as_deref()).await?;
+    let (proved, proved_until_ms) = prove(edge, principal, &agent_id, proof.as_deref()).await?;
     let tunnel = edge.tunnels.of_agent(Tunnel {
         tunnel_id: edge.new_tunnel_id(),
         tenant: principal.tenant.clone(),
@@ -55,6 +56,10 @@ pub(crate) async fn open(
     };
     let view =
         TunnelView { tunnel_id: tunnel.tunnel_id.clone(), urls: urls(edge, host, &tunnel.tunnel_id, &name), name };
+    let entitlement = proved.map(|(subscription, ver)| {
+        let payer = (principal.tenant.clone(), subscription);
+        Entitlement { meter: edge.metering.of(&payer), payer, ver }
+    });
     let room = edge.config.max_requests_per_agent;
     let session = edge.new_key();
     let agent = Agent::new(session, agent_id, principal.clone(), view, entitlement, proved_until_ms, room);
@@ -90,14 +95,15 @@ pub(crate) fn opened(edge: &Edge, agent: &Agent, carrier: CarrierKey) -> EdgeFra
     }
 }
 
-type Entitlement = Option<(SubscriptionId, u64)>;
+/// A good proof's subscription and version; `None` where no proof is demanded.
+type Proved = Option<(SubscriptionId, u64)>;
 
 async fn prove(
     edge: &Edge,
     principal: &Principal,
     agent_id: &PeerId,
     proof: Option<&str>,
-) -> Result<(Entitlement, u64), ProblemResponse> {
+) -> Result<(Proved, u64), ProblemResponse> {
     if !edge.config.proof_required {
         return Ok((None, u64::MAX));
     }
@@ -107,12 +113,21 @@ async fn prove(
     };
     let verdict = edge.proofs.verify(&principal.tenant, agent_id, proof).await;
     let good = verdict.map_err(|error| ProblemResponse::new(Code::ProofRefused).detail(error.to_string()))?;
+    if !good.features.iter().any(|named| named == feature::TUNNELS) {
+        let detail = format!("proof: the plan {:?} has no tunnels; change to one that includes them", good.plan);
+        return Err(ProblemResponse::new(Code::Forbidden).detail(detail));
+    }
     Ok((Some((good.subscription.clone(), good.ver)), good.expires_at_ms))
 }
 
 /// A new proof before the old one ends.
 pub(crate) async fn renew_proof(edge: &Edge, agent: &Agent, proof: &str) -> Result<u64, ProblemResponse> {
-    let (_, until_ms) = prove(edge, &agent.principal, &agent.agent_id, Some(proof)).await?;
+    let (proved, until_ms) = prove(edge, &agent.principal, &agent.agent_id, Some(proof)).await?;
+    let payer = agent.entitlement.as_ref().map(|entitlement| &entitlement.payer.1);
+    if proved.as_ref().map(|(subscription, _)| subscription) != payer {
+        let detail = "proof: it is of another subscription than the tunnel was opened with; open the tunnel anew";
+        return Err(ProblemResponse::new(Code::ProofRefused).detail(detail));
+    }
     agent.proved_until_ms.store(until_ms, std::sync::atomic::Ordering::Relaxed);
     Ok(until_ms)
 }

@@ -6,7 +6,7 @@
 //! | `tunnel` | tunnel id | whose tunnel it is |
 //! | `name` | vanity name | which tunnel holds it, and until when |
 //!
-//! Besides, the proof book's `proof-keys` and `proof-revoked`. A name belongs to whoever's conditional write came first;
+//! Besides, the proof book's `proof-keys` and `proof-revoked`, and the quotas of `quotas.rs`. A name belongs to whoever's conditional write came first;
 //! its holder renews it while the agent is connected, and after that it stays for the grace.
 
 use contracts::{PeerId, TenantId, TunnelId, UserId};

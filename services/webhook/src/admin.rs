@@ -1,4 +1,5 @@
-//! Stored events for operators, on the admin listener. Beside `http.rs` the only place that names HTTP statuses here.
+//! Stored events for operators, on the admin listener. Its errors are those of
+//! every admin desk.
 //!
 //! | call | does |
 //! |---|---|
@@ -10,15 +11,14 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use store::{Cursor, StoreError};
+use service::OperatorError;
+use store::Cursor;
 
 use crate::Webhook;
 use crate::listing::{Filter, Wanted};
@@ -42,27 +42,6 @@ pub(crate) fn router(webhook: Arc<Webhook>) -> Router {
         .with_state(webhook)
 }
 
-/// A status and a sentence: this is for operators and their tools, not the public API.
-struct Trouble(StatusCode, String);
-
-impl IntoResponse for Trouble {
-    fn into_response(self) -> Response {
-        (self.0, Json(json!({ "error": self.1 }))).into_response()
-    }
-}
-
-impl From<StoreError> for Trouble {
-    fn from(error: StoreError) -> Self {
-        let status =
-            if error.is_retryable() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR };
-        Self(status, error.to_string())
-    }
-}
-
-fn bad(what: impl Into<String>) -> Trouble {
-    Trouble(StatusCode::BAD_REQUEST, what.into())
-}
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Asked {
@@ -82,17 +61,19 @@ struct Asked {
 }
 
 impl Asked {
-    fn filter(&self) -> Result<Filter, Trouble> {
+    fn filter(&self) -> Result<Filter, OperatorError> {
         let names = [("type", &self.kind), ("customer", &self.customer), ("subscription", &self.subscription)];
         for (field, name) in names {
             if name.as_ref().is_some_and(|name| name.is_empty() || name.len() > MAX_NAME_BYTES) {
-                return Err(bad(format!("{field}: it is empty or longer than {MAX_NAME_BYTES} bytes; give it whole")));
+                return Err(OperatorError::bad(format!(
+                    "{field}: it is empty or longer than {MAX_NAME_BYTES} bytes; give it whole"
+                )));
             }
         }
         if let (Some(since), Some(until)) = (self.since_ms, self.until_ms)
             && since >= until
         {
-            return Err(bad("until_ms: it does not lie after since_ms; swap the two"));
+            return Err(OperatorError::bad("until_ms: it does not lie after since_ms; swap the two"));
         }
         Ok(Filter {
             kind: self.kind.clone(),
@@ -104,13 +85,21 @@ impl Asked {
         })
     }
 
-    fn limit(&self, default: usize, max: usize) -> Result<usize, Trouble> {
+    fn limit(&self, default: usize, max: usize) -> Result<usize, OperatorError> {
         let limit = self.limit.unwrap_or(default);
-        if (1..=max).contains(&limit) { Ok(limit) } else { Err(bad(format!("limit: {limit} is outside 1 to {max}"))) }
+        if (1..=max).contains(&limit) {
+            Ok(limit)
+        } else {
+            Err(OperatorError::bad(format!("limit: {limit} is outside 1 to {max}")))
+        }
     }
 
-    fn after(&self) -> Result<Option<Cursor>, Trouble> {
-        self.after.as_deref().map(Cursor::parse).transpose().map_err(|error| bad(format!("after: {error}")))
+    fn after(&self) -> Result<Option<Cursor>, OperatorError> {
+        self.after
+            .as_deref()
+            .map(Cursor::parse)
+            .transpose()
+            .map_err(|error| OperatorError::bad(format!("after: {error}")))
     }
 
     fn manner(&self) -> Manner {
@@ -120,8 +109,8 @@ impl Asked {
 
 type Query_ = Result<Query<Asked>, axum::extract::rejection::QueryRejection>;
 
-fn asked(query: Query_) -> Result<Asked, Trouble> {
-    query.map(|Query(asked)| asked).map_err(|rejection| bad(rejection.body_text()))
+fn asked(query: Query_) -> Result<Asked, OperatorError> {
+    query.map(|Query(asked)| asked).map_err(|rejection| OperatorError::bad(rejection.body_text()))
 }
 
 fn view(event: &Stored) -> Value {
@@ -132,10 +121,10 @@ fn view(event: &Stored) -> Value {
     view
 }
 
-async fn list(State(webhook): State<Arc<Webhook>>, query: Query_) -> Result<Json<Value>, Trouble> {
+async fn list(State(webhook): State<Arc<Webhook>>, query: Query_) -> Result<Json<Value>, OperatorError> {
     let asked = asked(query)?;
     if asked.dry_run || asked.force {
-        return Err(bad("dry_run, force: they belong to a replay; leave them out"));
+        return Err(OperatorError::bad("dry_run, force: they belong to a replay; leave them out"));
     }
     let limit = asked.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
     let page = webhook.events.list(&asked.filter()?, true, limit, asked.after()?).await?;
@@ -143,19 +132,19 @@ async fn list(State(webhook): State<Arc<Webhook>>, query: Query_) -> Result<Json
     Ok(Json(json!({ "events": events, "next": page.next.as_ref().map(Cursor::as_str) })))
 }
 
-async fn find(webhook: &Webhook, id: &str) -> Result<Stored, Trouble> {
+async fn find(webhook: &Webhook, id: &str) -> Result<Stored, OperatorError> {
     if id.len() > MAX_NAME_BYTES {
-        return Err(bad(format!("id: it is longer than {MAX_NAME_BYTES} bytes")));
+        return Err(OperatorError::bad(format!("id: it is longer than {MAX_NAME_BYTES} bytes")));
     }
     let found = webhook.events.named(id).await?;
     let days = webhook.config.memory_days;
     found.ok_or_else(|| {
         let what = format!("id: no event {id:?} is stored; it never came, or more than {days} days ago");
-        Trouble(StatusCode::NOT_FOUND, what)
+        OperatorError::missing(what)
     })
 }
 
-async fn show(State(webhook): State<Arc<Webhook>>, Path(id): Path<String>) -> Result<Json<Value>, Trouble> {
+async fn show(State(webhook): State<Arc<Webhook>>, Path(id): Path<String>) -> Result<Json<Value>, OperatorError> {
     let event = find(&webhook, &id).await?;
     let body = webhook.events.body(&event.record).await?;
     let mut view = view(&event);
@@ -170,21 +159,21 @@ async fn replay_one(
     State(webhook): State<Arc<Webhook>>,
     Path(id): Path<String>,
     query: Query_,
-) -> Result<Json<Value>, Trouble> {
+) -> Result<Json<Value>, OperatorError> {
     let asked = asked(query)?;
     if asked.filter()? != Filter::default() || asked.limit.is_some() || asked.after.is_some() {
-        return Err(bad("one event is named by its id; leave the filter out"));
+        return Err(OperatorError::bad("one event is named by its id; leave the filter out"));
     }
     let replayed = replay(&webhook, find(&webhook, &id).await?, asked.manner()).await?;
     tracing::warn!(event = id, manner = ?asked.manner(), action = ?replayed.action, "an operator replayed an event");
     Ok(Json(json!({ "dry_run": asked.dry_run, "events": [replayed], "next": null })))
 }
 
-async fn replay_many(State(webhook): State<Arc<Webhook>>, query: Query_) -> Result<Json<Value>, Trouble> {
+async fn replay_many(State(webhook): State<Arc<Webhook>>, query: Query_) -> Result<Json<Value>, OperatorError> {
     let asked = asked(query)?;
     let filter = asked.filter()?;
     if filter == Filter::default() {
-        return Err(bad("no filter: name a customer, a subscription, a type, a state or a time range"));
+        return Err(OperatorError::bad("no filter: name a customer, a subscription, a type, a state or a time range"));
     }
     let max = usize::try_from(webhook.config.replay_max).unwrap_or(1);
     let limit = asked.limit(max.min(DEFAULT_LIMIT), max)?;

@@ -3,10 +3,12 @@
 mod cross;
 mod reads;
 mod release;
+mod untold;
 
 pub(crate) use cross::{Verdict, read_by};
 pub(crate) use reads::{record, services, target_folder};
 pub(crate) use release::{Release, releases};
+pub(crate) use untold::{Captured, UNTOLD, all_told, captured, forget};
 
 use std::path::Path;
 

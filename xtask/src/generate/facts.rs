@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::page::{Told, anchor};
 use super::topology::Subscription;
+use crate::contract::UNTOLD;
 
 /// The list for one kind.
 ///
@@ -44,6 +45,9 @@ pub(super) fn facts(
     if let Some(ending) = entry.deprecation {
         let (successor, link) = (ending.successor, anchor(ending.successor));
         writeln!(text, "- **Ends {}**, announced {}; use [`{successor}`](#{link})", ending.sunset, ending.since)?;
+    }
+    if let Some((_, why)) = UNTOLD.iter().find(|(kind, _)| entry.class == Class::Event && *kind == entry.kind) {
+        writeln!(text, "- **Not told yet**: {why}")?;
     }
     readers(text, entry.class, entry.kind, told).context("its readers")
 }

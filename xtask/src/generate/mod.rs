@@ -4,6 +4,7 @@
 //! functions here read what it needs from the tree and are what `bless` registers.
 
 mod asyncapi;
+mod browser;
 mod facts;
 mod golden;
 mod history;
@@ -47,9 +48,9 @@ pub(crate) fn asyncapi(_: &Path) -> Result<Vec<Generated>> {
     Ok(vec![file("docs/asyncapi.json", pretty(&asyncapi::document(&contracts::catalogue())?))])
 }
 
-/// TypeScript types of every message, frame and HTTP body.
-pub(crate) fn typescript(_: &Path) -> Result<Vec<Generated>> {
-    Ok(vec![file("clients/typescript/src/contracts.ts", typescript::module(&contracts::catalogue())?)])
+/// TypeScript types of every message, frame and HTTP body, and the browser SDK compiled with them.
+pub(crate) fn typescript(root: &Path) -> Result<Vec<Generated>> {
+    browser::all(root)
 }
 
 /// Who reads what, from the services' own SUBSCRIPTIONS: the relay's routes, the broker's streams, consumers and queues,

@@ -166,3 +166,52 @@ fn shared_types(text: &mut String, parts: &BTreeMap<String, Value>) -> Result<()
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use contracts::{catalogue, split_kind};
+
+    use super::*;
+
+    #[test]
+    fn every_kind_tells_owner_delivery_key_versions_dates_readers_policies_and_an_example() {
+        let root = crate::workspace_root();
+        let page = fs::read_to_string(root.join("docs/events.md")).unwrap();
+        let routes = fs::read_to_string(root.join("libs/contracts/topology.json")).unwrap();
+        let routes: BTreeMap<String, Vec<String>> = serde_json::from_str(&routes).unwrap();
+        let entries = catalogue();
+        for entry in entries.iter().filter(|entry| entry.class != Class::Reply) {
+            let kind = entry.kind;
+            let (owner, ..) = split_kind(kind).unwrap();
+            let (_, rest) = page.split_once(&format!("\n### {kind}\n")).unwrap_or_else(|| panic!("{kind} is missing"));
+            let section = rest.split("\n##").next().unwrap();
+            let has = |part: &str| assert!(section.contains(part), "{kind} lacks {part:?}:\n{section}");
+            has(&format!("\n- Owner: `{owner}`\n"));
+            has("\n- Delivery: ");
+            has("\n- Since: ");
+            has("\n- Read by:");
+            has("\n```json\n");
+            if entry.class == Class::Event {
+                has("\n- Key: `<tenant>/");
+            }
+            if let Some(ending) = entry.deprecation {
+                has(&format!("\n- **Ends {}**, announced {}; use", ending.sunset, ending.since));
+            }
+            for reader in routes.get(kind).into_iter().flatten() {
+                let line = section.lines().find(|line| line.starts_with(&format!("  - `{reader}`: ")));
+                let line = line.unwrap_or_else(|| panic!("{kind} lacks its reader {reader}:\n{section}"));
+                assert!(line.contains(" tries of up to ") && line.contains(", waiting "), "{kind}: {line}");
+            }
+            if entry.class == Class::Request {
+                has("\nAnswer: `{\"ok\": ");
+                assert_eq!(
+                    section.matches("```json").count(),
+                    2,
+                    "{kind}: an example of the request and of its answer"
+                );
+            }
+        }
+    }
+}

@@ -9,16 +9,14 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{Tally, cargo_test};
+use super::cargo_test::Ran;
+use super::{Tally, contract};
 use crate::contract::target_folder;
 use crate::process::output;
 use mutations::{MUTATIONS, Mutation};
 
-pub(super) fn run(root: &Path) -> Result<Tally> {
-    let mut tally = cargo_test::run(
-        root,
-        &["--package", "synapsed", "--test", "it", "--", "defects::", "--nocapture", "--test-threads", "1"],
-    )?;
+pub(super) fn run(root: &Path, ran: &mut Ran) -> Result<Tally> {
+    let mut tally = contract::services(root, &["defects::", "--nocapture", "--test-threads", "1"], ran)?;
     let copy = Copy::make(root)?;
     for suite in suites() {
         tally.record(&format!("without a defect: {}", suite.join(" ")), copy.passes(suite));

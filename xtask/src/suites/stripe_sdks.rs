@@ -48,7 +48,10 @@ fn build(root: &Path) -> Result<PathBuf> {
 fn against_the_emulator(programs: &Path, mut script: Command, more: &[&str]) -> Result<Tally> {
     let folder = tempfile::tempdir()?;
     let (emulator, url) = fleet::start_emulator(programs, folder.path(), &[])?;
-    let counted = cargo_test::counted(script.arg(url).args(more), line);
+    let counted = {
+        script.arg(url).args(more);
+        cargo_test::counted(script, line)
+    };
     drop(emulator);
     counted
 }

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use contracts::frames::{AuthResult, ClientFrame, Note, Outcome, PresenceAction, Resume, Resumed, Scope};
+use contracts::frames::{AuthResult, ClientFrame, Note, Outcome, PresenceAction, Resume, Resumed, Scope, Select};
 use contracts::requests::presence::{PeerPage, PeerView};
 use contracts::requests::signaling::SessionOpened;
 use contracts::signals::signaling::PeerSignal;
@@ -143,7 +143,8 @@ impl Gateway {
     /// # Errors
     /// The gateway's refusal, or the end of the connection.
     pub async fn peers(&self, after: Option<String>) -> Result<PeerPage, GatewayError> {
-        self.ask(|id| ClientFrame::Presence { id, action: PresenceAction::List { after } }).await
+        self.ask(|id| ClientFrame::Presence { id, action: PresenceAction::List { after, select: Select::default() } })
+            .await
     }
 
     /// Are you there?

@@ -134,8 +134,8 @@ impl Session {
             tokio::select! {
                 event = connection.next_event() => match event {
                     Some(ChannelEvent::LocalCandidate(candidate)) => {
-                        let sdp_mid = Some("0".to_owned());
-                        self.send(PeerSignal::Candidate { candidate, sdp_mid, generation }).await?;
+                        // There is one media section, and whoever offers names it: a made-up name fits no browser's.
+                        self.send(PeerSignal::Candidate { candidate, sdp_mid: None, generation }).await?;
                     }
                     Some(ChannelEvent::ChannelOpen) => return Ok(()),
                     Some(ChannelEvent::Closed(reason)) => return Err(crate::webrtc::Error::Closed(reason).into()),

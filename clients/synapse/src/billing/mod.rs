@@ -4,13 +4,11 @@
 mod reconcile;
 mod table;
 
-use std::process::ExitCode;
-
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::admin::call;
+use crate::admin::{Told, call};
 use crate::dead_letters;
 use table::Table;
 
@@ -108,84 +106,68 @@ enum Proofs {
     },
 }
 
-/// Does what was asked and prints the answer. The exit code says whether all is well.
+/// Does what was asked and says what came of it.
 ///
 /// # Errors
 /// No answer, or the service's own words.
-pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+pub async fn run(arguments: Arguments) -> anyhow::Result<Told> {
     let (admin, json) = (arguments.admin.as_str(), arguments.json);
     match arguments.action {
         Action::Subscriptions(action) => subscriptions(admin, json, action).await,
         Action::Usage { tenant, subscription } => {
             let answer = call(admin, Method::GET, &["billing", "usage", &tenant, &subscription], &[]).await?;
-            show(json, &answer, usage);
-            Ok(ExitCode::SUCCESS)
+            Ok(Told::of(json, &answer, usage))
         }
         Action::Plans(Plans::Check) => {
             let answer = call(admin, Method::GET, &["billing", "plans", "check"], &[]).await?;
-            show(json, &answer, plans);
-            Ok(if answer["ok"] == true { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            Ok(Told { ok: answer["ok"] == true, ..Told::of(json, &answer, plans) })
         }
         Action::Reconcile(wanted) => reconcile::run(admin, json, wanted).await,
         Action::Proofs(Proofs::Keys) => {
             let answer = call(admin, Method::GET, &["billing", "proof-keys"], &[]).await?;
-            show(json, &answer, keys);
-            Ok(ExitCode::SUCCESS)
+            Ok(Told::of(json, &answer, keys))
         }
         Action::Proofs(Proofs::Withdraw { kid, reason }) => {
             let path = ["billing", "proof-keys", &kid, "withdraw"];
             let answer = call(admin, Method::POST, &path, &[("reason", reason)]).await?;
-            show(json, &answer, |_| {
+            Ok(Told::of(json, &answer, |_| {
                 format!("{kid} was withdrawn; `synapse billing proofs keys` shows its successor\n")
-            });
-            Ok(ExitCode::SUCCESS)
+            }))
         }
-        Action::DeadLetters(action) => {
-            dead_letters::act(admin, "subscription", action).await.map(|()| ExitCode::SUCCESS)
-        }
+        Action::DeadLetters(action) => dead_letters::act(admin, "subscription", action).await,
     }
 }
 
-async fn subscriptions(admin: &str, json: bool, action: Subscriptions) -> anyhow::Result<ExitCode> {
+async fn subscriptions(admin: &str, json: bool, action: Subscriptions) -> anyhow::Result<Told> {
     match action {
         Subscriptions::List { tenant: None, after, .. } => {
             let query: Vec<_> = after.map(|after| ("after", after)).into_iter().collect();
             let answer = call(admin, Method::GET, &["billing", "tenants"], &query).await?;
-            show(json, &answer, |answer| {
+            Ok(Told::of(json, &answer, |answer| {
                 let mut table = Table::new(&["tenant"]);
                 for tenant in items(answer, "tenants") {
                     table.row(&[text(tenant)]);
                 }
                 format!("{table}{}", more(answer))
-            });
+            }))
         }
         Subscriptions::List { tenant: Some(tenant), user, status, after, limit } => {
             let optional = [("user", user), ("status", status), ("after", after)];
             let given = optional.into_iter().filter_map(|(name, value)| Some((name, value?)));
             let query: Vec<_> = [("limit", limit.to_string())].into_iter().chain(given).collect();
             let answer = call(admin, Method::GET, &["billing", "subscriptions", &tenant], &query).await?;
-            show(json, &answer, listed);
+            Ok(Told::of(json, &answer, listed))
         }
         Subscriptions::Show { tenant, subscription } => {
             let path = ["billing", "subscriptions", &tenant, &subscription];
             let answer = call(admin, Method::GET, &path, &[]).await?;
-            show(json, &answer, |answer| format!("{}\n{}", fields(&answer["record"]), usage(&answer["usage"])));
+            Ok(Told::of(json, &answer, |answer| format!("{}\n{}", fields(&answer["record"]), usage(&answer["usage"]))))
         }
         Subscriptions::Refresh { tenant, subscription } => {
             let path = ["billing", "subscriptions", &tenant, &subscription, "refresh"];
             let answer = call(admin, Method::POST, &path, &[]).await?;
-            show(json, &answer, |answer| fields(&answer["record"]));
+            Ok(Told::of(json, &answer, |answer| fields(&answer["record"])))
         }
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Prints an answer, as it came or for people.
-fn show(json: bool, answer: &Value, table: impl FnOnce(&Value) -> String) {
-    if json {
-        println!("{answer:#}");
-    } else {
-        print!("{}", table(answer));
     }
 }
 

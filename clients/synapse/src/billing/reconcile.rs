@@ -1,4 +1,3 @@
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::bail;
@@ -8,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::table::Table;
 use super::{items, text};
-use crate::admin::call;
+use crate::admin::{Told, call};
 
 /// How often a run is looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -32,8 +31,8 @@ pub(super) struct Arguments {
     wait_s: u64,
 }
 
-/// Begins a run, waits for its end, prints what it found. The exit code is not zero while differences are left.
-pub(super) async fn run(admin: &str, json: bool, wanted: Arguments) -> anyhow::Result<ExitCode> {
+/// Begins a run, waits for its end, tells what it found. All is well when no difference is left.
+pub(super) async fn run(admin: &str, json: bool, wanted: Arguments) -> anyhow::Result<Told> {
     let path = ["billing", "reconcile"];
     if !wanted.last {
         let mode = if wanted.backfill { "backfill" } else { "sweep" };
@@ -42,15 +41,11 @@ pub(super) async fn run(admin: &str, json: bool, wanted: Arguments) -> anyhow::R
         wait(admin, wanted.wait_s).await?;
     }
     let (run, rows) = result(admin).await?;
-    if json {
-        println!("{:#}", json!({ "run": run, "rows": rows }));
-    } else {
-        print!("{}", report(&run, &rows));
-    }
     let counts = &run["counts"];
     let count = |name: &str| counts[name].as_u64().unwrap_or(0);
     let left = count("missing") + count("stale") + count("extra") - count("repaired");
-    Ok(if left == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let whole = json!({ "run": run, "rows": rows });
+    Ok(Told { ok: left == 0, ..Told::of(json, &whole, |_| report(&run, &rows)) })
 }
 
 async fn wait(admin: &str, wait_s: u64) -> anyhow::Result<()> {

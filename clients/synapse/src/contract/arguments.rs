@@ -90,7 +90,7 @@ struct WatchArguments {
 
 #[derive(Args)]
 struct DiffArguments {
-    /// The older set: `built-in`, a checkout, or a folder of goldens.
+    /// The older set: `built-in`, a checkout, a folder of goldens, or a release (tests/contract/released/<version>).
     old: String,
     /// The newer set.
     new: String,
@@ -119,8 +119,7 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Action::Diff(arguments) => run_diff(&arguments),
     };
     match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("synapse: {error:#}");
             ExitCode::from(2)
@@ -139,13 +138,29 @@ async fn connect(url: &str, clock: &Clock) -> anyhow::Result<Bus> {
     Bus::nats(options, clock.clone()).await.context("the bus can't be used")
 }
 
+/// Ctrl-C, or SIGTERM: what build servers send to a step that is canceled or takes too long.
 async fn interrupted() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+    let interrupt = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    let terminate = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminate = std::future::pending::<()>();
+    tokio::select! {
+        () = interrupt => {}
+        () = terminate => {}
     }
 }
 
-async fn run_verify(arguments: VerifyArguments) -> anyhow::Result<bool> {
+async fn run_verify(arguments: VerifyArguments) -> anyhow::Result<u8> {
     let (clock, entropy) = (Clock::system(), Entropy::system());
     let public = match (&arguments.gateway, &arguments.token) {
         (Some(gateway), Some(token)) => Some(Public::try_new(gateway, token)?),
@@ -171,10 +186,10 @@ async fn run_verify(arguments: VerifyArguments) -> anyhow::Result<bool> {
         Format::Json => println!("{}", report.json()),
         Format::Junit => print!("{}", report.junit()),
     }
-    Ok(report.ok)
+    Ok(report.exit_code())
 }
 
-async fn run_watch(arguments: WatchArguments) -> anyhow::Result<bool> {
+async fn run_watch(arguments: WatchArguments) -> anyhow::Result<u8> {
     let clock = Clock::system();
     let bus = connect(&arguments.nats, &clock).await?;
     let stop = async {
@@ -192,15 +207,15 @@ async fn run_watch(arguments: WatchArguments) -> anyhow::Result<bool> {
     } else {
         print!("{}", sightings.text());
     }
-    Ok(sightings.ok)
+    Ok(u8::from(!sightings.ok))
 }
 
-fn run_diff(arguments: &DiffArguments) -> anyhow::Result<bool> {
+fn run_diff(arguments: &DiffArguments) -> anyhow::Result<u8> {
     let difference = diff(&arguments.old, &arguments.new)?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&difference)?);
     } else {
         print!("{}", difference.text());
     }
-    Ok(difference.ok)
+    Ok(u8::from(!difference.ok))
 }

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::admin::call;
+use crate::admin::{Told, call};
 use crate::dead_letters;
 
 /// Look at what Stripe sent, and publish it again.
@@ -123,24 +123,22 @@ impl Filter {
     }
 }
 
-/// Does what was asked and prints it.
+/// Does what was asked and says what came of it.
 ///
 /// # Errors
 /// No answer, or the service's own words.
-pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
+pub async fn run(arguments: Arguments) -> anyhow::Result<Told> {
     let Arguments { admin, json, action } = arguments;
     let now_ms = clock::Clock::system().now_ms();
-    let print = |answer: &Value, text: fn(&Value) -> String| {
-        if json { println!("{answer:#}") } else { print!("{}", text(answer)) }
-    };
+    let told = |answer: &Value, text: fn(&Value) -> String| Ok(Told::of(json, answer, text));
     match action {
         Action::List { filter, limit, after } => {
             let mut query = filter.query(now_ms)?;
             query.push(("limit", limit.to_string()));
             query.extend(after.map(|after| ("after", after)));
-            print(&call(&admin, Method::GET, &["webhooks"], &query).await?, show::list);
+            told(&call(&admin, Method::GET, &["webhooks"], &query).await?, show::list)
         }
-        Action::Show { id } => print(&call(&admin, Method::GET, &["webhooks", &id], &[]).await?, show::event),
+        Action::Show { id } => told(&call(&admin, Method::GET, &["webhooks", &id], &[]).await?, show::event),
         Action::Replay { id, filter, dry_run, force, max } => {
             let manner = [("dry_run", dry_run.to_string()), ("force", force.to_string())];
             let query = filter.query(now_ms)?;
@@ -149,11 +147,10 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
                 Some(id) => call(&admin, Method::POST, &["webhooks", &id, "replay"], &manner).await?,
                 None => replay_all(&admin, [query, manner.into()].concat(), max).await?,
             };
-            print(&answer, show::replay);
+            told(&answer, show::replay)
         }
-        Action::DeadLetters { action } => dead_letters::act(&admin, "webhook", action).await?,
+        Action::DeadLetters { action } => dead_letters::act(&admin, "webhook", action).await,
     }
-    Ok(())
 }
 
 /// Page after page, as the service takes only so many at once.

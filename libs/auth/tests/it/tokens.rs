@@ -156,6 +156,27 @@ fn keys_are_found_by_name() {
 }
 
 #[test]
+fn while_a_secret_is_rolled_tokens_of_both_are_good() {
+    let new = "fedcba9876543210fedcba9876543210";
+    let newly_signed = TokenMinter::hs256("synapse", "api", "h1", new.into()).unwrap().mint(&grant(), NOW_MS);
+    let signed_before = hs256().mint(&grant(), NOW_MS);
+    let good = |secrets: &[&str], token: &str| {
+        let secrets = secrets.iter().map(|secret| (*secret).into()).collect();
+        verifier(vec![TokenKey::Hs256 { kid: "h1".into(), secrets }]).verify(token, NOW_MS)
+    };
+    for token in [&newly_signed, &signed_before] {
+        assert!(good(&[new, SECRET], token).is_ok());
+    }
+    assert!(good(&[new], &newly_signed).is_ok());
+    assert_eq!(good(&[new], &signed_before).unwrap_err(), TokenError::BadSignature);
+    for count in [0, 5] {
+        let key = TokenKey::Hs256 { kid: "h1".into(), secrets: vec![SECRET.into(); count] };
+        let refused = TokenVerifier::try_new(rules(vec![key])).err().unwrap();
+        assert_eq!(refused, RulesError::SecretCount { kid: "h1".into(), count });
+    }
+}
+
+#[test]
 fn what_is_no_access_token_is_refused() {
     for bad in ["", ".", "..", "a.b", "a.b.c.d", "e30.e30.e30", "é.é.é"] {
         assert_eq!(verify(bad).unwrap_err(), TokenError::Malformed, "{bad}");
@@ -204,10 +225,10 @@ fn unusable_rules_are_refused() {
     let refused = |rules: TokenRules| TokenVerifier::try_new(rules).err().unwrap();
     assert_eq!(refused(TokenRules { issuer: String::new(), ..rules(vec![key()]) }), RulesError::NoIssuer);
     assert_eq!(refused(TokenRules { audience: String::new(), ..rules(vec![key()]) }), RulesError::NoAudience);
-    assert_eq!(refused(rules(vec![])), RulesError::KeyCount(0));
+    assert_eq!(refused(rules(vec![key(); 17])), RulesError::KeyCount(17));
     assert_eq!(refused(rules(vec![key(), key()])), RulesError::DuplicateKid("h1".into()));
     assert_eq!(refused(TokenRules { leeway_s: 31, ..rules(vec![key()]) }), RulesError::Leeway(31));
-    let short = TokenKey::Hs256 { kid: "h1".into(), secret: "short".into() };
+    let short = TokenKey::Hs256 { kid: "h1".into(), secrets: vec!["short".into()] };
     assert!(matches!(refused(rules(vec![short])), RulesError::Key(auth::KeyError::ShortSecret)));
 }
 

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::requests::presence::Profile;
 use crate::{Contract, Event, NodeId, PeerId, SubscriptionId};
 
 events! {
@@ -14,6 +15,8 @@ events! {
         WentOffline(PeerWentOfflineV1),
         /// A reachable peer changed its status.
         StatusChanged(PeerStatusChangedV1),
+        /// A reachable peer tells other things of itself.
+        Described(PeerDescribedV1),
     }
 }
 
@@ -62,6 +65,9 @@ pub struct PeerWentOnlineV1 {
     pub node_id: NodeId,
     /// The subscription that entitles it.
     pub subscription_id: SubscriptionId,
+    /// What it tells of itself.
+    #[serde(default, skip_serializing_if = "Profile::is_empty")]
+    pub profile: Profile,
 }
 
 impl Contract for PeerWentOnlineV1 {
@@ -73,6 +79,7 @@ impl Contract for PeerWentOnlineV1 {
             generation: 4,
             node_id: "gateway-1".parse().expect("a valid id"),
             subscription_id: "sub-01".parse().expect("a valid id"),
+            profile: Profile::sample(),
         }]
     }
 }
@@ -128,6 +135,31 @@ impl Contract for PeerStatusChangedV1 {
 }
 
 impl Event for PeerStatusChangedV1 {
+    fn aggregate(&self) -> String {
+        format!("peer/{}", self.peer_id)
+    }
+}
+
+/// A reachable peer tells other things of itself than before: tags, capabilities, transports or identity keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PeerDescribedV1 {
+    /// Which peer.
+    pub peer_id: PeerId,
+    /// On which connection.
+    pub generation: u64,
+    /// All that it tells of itself now.
+    pub profile: Profile,
+}
+
+impl Contract for PeerDescribedV1 {
+    const KIND: &'static str = "presence.peer_described.v1";
+
+    fn samples() -> Vec<Self> {
+        vec![Self { peer_id: sample_peer(), generation: 4, profile: Profile::sample() }]
+    }
+}
+
+impl Event for PeerDescribedV1 {
     fn aggregate(&self) -> String {
         format!("peer/{}", self.peer_id)
     }

@@ -1,4 +1,15 @@
-//! What presence is asked: connect, disconnect, set a status, look a peer up, list.
+//! What presence is asked: connect, disconnect, set a status, describe, look a peer up, list, count.
+
+mod count;
+mod describe;
+mod profile;
+
+pub use count::{CountRefusal, CountV1, PeerCounts};
+pub use describe::{DescribeRefusal, DescribeV1};
+pub use profile::{
+    IdentityKey, KeyKind, MAX_ADDRESS_CHARS, MAX_IDENTITY_KEYS, MAX_LABEL_CHARS, MAX_LABELS, MAX_ROOMS, MAX_TRANSPORTS,
+    Marks, PeerFilter, Profile, Transport, TransportKind,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,6 +24,8 @@ pub(crate) fn entries() -> Vec<Entry> {
         Entry::request::<SetStatusV1>(),
         Entry::request::<LookupV1>(),
         Entry::request::<ListV1>(),
+        Entry::request::<DescribeV1>(),
+        Entry::request::<CountV1>(),
     ]
     .concat()
 }
@@ -34,6 +47,9 @@ pub struct PeerView {
     pub proof_ver: u64,
     /// When its lease ends unless it is heard of, Unix milliseconds.
     pub lease_until_ms: u64,
+    /// What it tells of itself.
+    #[serde(default, skip_serializing_if = "Profile::is_empty")]
+    pub profile: Profile,
 }
 
 impl PeerView {
@@ -46,6 +62,7 @@ impl PeerView {
             subscription_id: "sub-01".parse().expect("a valid id"),
             proof_ver: 2,
             lease_until_ms: 1_790_000_030_000,
+            profile: Profile::sample(),
         }
     }
 }
@@ -68,6 +85,15 @@ pub struct ConnectV1 {
     /// Most peers that may be here under this subscription at once (`peers` of its proof's limits).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_peers: Option<u64>,
+    /// `connecting` for a peer that is not ready yet and says `online` itself; `online` unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<PeerStatus>,
+    /// What it tells of itself.
+    #[serde(default, skip_serializing_if = "Profile::is_empty")]
+    pub profile: Profile,
+    /// The public address it comes from. Only a keyed hash of it is kept, to tell who shares a network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
 }
 
 impl Contract for ConnectV1 {
@@ -82,6 +108,9 @@ impl Contract for ConnectV1 {
             subscription_id: "sub-01".parse().expect("a valid id"),
             proof_ver: 2,
             max_peers: Some(50),
+            status: Some(PeerStatus::Online),
+            profile: Profile::sample(),
+            address: Some("203.0.113.9".into()),
         }]
     }
 }
@@ -93,6 +122,9 @@ pub struct Connected {
     pub generation: u64,
     /// How long the lease lasts without a heartbeat, milliseconds.
     pub lease_ms: u64,
+    /// The name of its network, where its address was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
 }
 
 /// Why a peer may not connect.
@@ -107,6 +139,16 @@ pub enum ConnectRefusal {
         /// How many that is.
         limit: u64,
     },
+    /// A connection begins as `connecting` or `online`.
+    InvalidTransition {
+        /// How it should have begun.
+        to: PeerStatus,
+    },
+    /// What it tells of itself breaks a rule.
+    Invalid {
+        /// Every rule that is broken, each as `field: rule`.
+        violations: Vec<String>,
+    },
     /// A refusal newer than this reader.
     #[serde(other)]
     Unknown,
@@ -117,11 +159,16 @@ impl Request for ConnectV1 {
     type Refusal = ConnectRefusal;
 
     fn replies() -> Vec<Connected> {
-        vec![Connected { generation: 4, lease_ms: 30_000 }]
+        vec![Connected { generation: 4, lease_ms: 30_000, network: Marks::sample().network }]
     }
 
     fn refusals() -> Vec<ConnectRefusal> {
-        vec![ConnectRefusal::NotOwner, ConnectRefusal::TooManyPeers { limit: 50 }]
+        vec![
+            ConnectRefusal::NotOwner,
+            ConnectRefusal::TooManyPeers { limit: 50 },
+            ConnectRefusal::InvalidTransition { to: PeerStatus::Away },
+            ConnectRefusal::Invalid { violations: vec!["tags[0]: is empty; 1 to 50 characters".into()] },
+        ]
     }
 }
 
@@ -281,17 +328,31 @@ pub struct ListV1 {
     /// Where the last page ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
+    /// Only those.
+    #[serde(default, skip_serializing_if = "PeerFilter::is_empty")]
+    pub filter: PeerFilter,
+    /// Only those that share a network with this public address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
 }
 
 impl Contract for ListV1 {
     const KIND: &'static str = "presence.list.v1";
 
     fn samples() -> Vec<Self> {
-        vec![Self { limit: 50, after: Some("YWxpY2U".into()) }]
+        let Marks { network, .. } = Marks::sample();
+        let filter = PeerFilter {
+            room: Some("lobby".into()),
+            tag: Some("team-a".into()),
+            capability: Some("video".into()),
+            network,
+        };
+        let (after, address) = (Some("YWxpY2U".into()), Some("203.0.113.9".into()));
+        vec![Self { limit: 50, after, filter, address }]
     }
 }
 
-/// A page of peers.
+/// A page of peers. It may hold fewer than asked for, even none, while `next` says that more may follow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PeerPage {
     /// The peers.
@@ -306,7 +367,7 @@ pub struct PeerPage {
 #[serde(tag = "code", rename_all = "snake_case")]
 #[schemars(extend("x-unknown" = "unknown"))]
 pub enum ListRefusal {
-    /// The limit is outside 1 to 100, or `after` is not one of our page tokens.
+    /// The limit is outside 1 to 100, `after` is not one of our page tokens, or a filter breaks its rule.
     InvalidPage {
         /// Which field and rule.
         message: String,

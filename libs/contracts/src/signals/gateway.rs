@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::frames::{Note, Scope, ServerFrame};
+use crate::requests::presence::PeerFilter;
 use crate::{Contract, NodeId, PeerId, Signal, SubscriptionId};
 
 /// Close every connection that a subscription's older proofs opened. Sent to [`crate::signals::EVERYBODY`] after the
@@ -171,6 +172,9 @@ pub enum Reply {
         rooms: Vec<String>,
         /// Whether it wanted to know who comes and goes.
         subscribed: bool,
+        /// Of whom.
+        #[serde(default, skip_serializing_if = "PeerFilter::is_empty")]
+        filter: PeerFilter,
     },
     /// The access token that the ticket stood for.
     Token {
@@ -208,6 +212,7 @@ impl Contract for ReplyV1 {
                 seen: vec!["m-1".into()],
                 rooms: vec!["lobby".into()],
                 subscribed: true,
+                filter: PeerFilter { room: Some("lobby".into()), ..PeerFilter::default() },
             },
             Reply::Token { token: "eyJhbGciOiJIUzI1NiJ9.e30.c2ln".into() },
         ];

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::requests::presence::PeerView;
+use crate::requests::presence::{Marks, PeerView};
 use crate::{Contract, NodeId, PeerId, Signal};
 
 /// A gateway has heard from these peers. Sent to [`crate::signals::EVERYBODY`]; one presence process takes it.
@@ -37,11 +37,18 @@ impl Contract for HeartbeatV1 {
 
 impl Signal for HeartbeatV1 {}
 
-/// A peer came, went or changed its status. Addressed by tenant; every gateway process takes it.
+/// A peer came, went, changed its status, told of itself or changed rooms. Addressed by tenant; every gateway process
+/// takes it, and whoever keeps what presence said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ChangedV1 {
     /// The peer as it is now.
     pub peer: PeerView,
+    /// What it is found by now; absent when it is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub marks: Option<Marks>,
+    /// What it was found by before; absent when it was not here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Marks>,
 }
 
 impl Contract for ChangedV1 {
@@ -50,7 +57,7 @@ impl Contract for ChangedV1 {
     fn samples() -> Vec<Self> {
         <crate::requests::presence::LookupV1 as crate::Request>::replies()
             .into_iter()
-            .map(|peer| Self { peer })
+            .map(|peer| Self { peer, marks: Some(Marks::sample()), before: Some(Marks::default()) })
             .collect()
     }
 }

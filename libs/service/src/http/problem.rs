@@ -79,6 +79,11 @@ impl ProblemResponse {
         self.code
     }
 
+    /// The answer's own headers, for whoever renders the body by himself.
+    pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.headers
+    }
+
     /// What happened this time; shown to the caller, so nothing internal.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {

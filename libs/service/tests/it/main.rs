@@ -6,4 +6,5 @@ mod config;
 mod dead_letters;
 mod http;
 mod serve;
+mod tokens;
 mod traces;

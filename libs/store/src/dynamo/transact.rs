@@ -124,7 +124,7 @@ fn add(table: &str, key: &Key, delta: i64, condition: Condition, now_ms: u64) ->
     let mut test = match condition {
         Condition::Any => Test { text: Some(ALIVE.to_owned()), values: now(now_ms) },
         Condition::Absent => Test { text: Some("attribute_not_exists(pk)".to_owned()), values: Row::new() },
-        Condition::Exists | Condition::Version(_) => Test::of(condition, now_ms),
+        Condition::Exists | Condition::Version(_) | Condition::Counter(_) => Test::of(condition, now_ms),
     };
     // The sum must stay within 64 bits; neither bound can overflow itself.
     let bound = if delta > 0 { Some(("<=", i64::MAX - delta)) } else { (delta < 0).then(|| (">=", i64::MIN - delta)) };
@@ -165,6 +165,10 @@ impl Test {
             Condition::Version(version) => {
                 values.insert(":version".to_owned(), number(version));
                 format!("item_version = :version AND {ALIVE}")
+            }
+            Condition::Counter(counter) => {
+                values.insert(":counter".to_owned(), number(counter));
+                format!("item_counter = :counter AND {ALIVE}")
             }
         };
         Self { text: Some(text), values }

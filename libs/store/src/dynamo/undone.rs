@@ -53,7 +53,7 @@ fn starts_anew(number: usize, action: &Action, reason: &CancellationReason, now_
     };
     let found = reason.item().map(row::decode).transpose()?;
     let stands = found.as_ref().filter(|item| !item.is_expired(now_ms));
-    if !condition.holds(stands.map(|item| item.version)) {
+    if !condition.holds(stands.map(|item| (item.version, item.counter))) {
         return conflict(key, condition);
     }
     // The caller's condition holds, so it was one of our own: expired or not, or the sum.

@@ -68,8 +68,9 @@ fn check(connection: &Connection, number: usize, action: &Action, now_ms: u64) -
         return Ok(None);
     }
     let stands = standing(connection, key, now_ms).map_err(|error| failed(format!("reading {key}"), error))?;
-    if !condition.holds(stands.map(|(version, _)| version)) {
-        let found = stands.map_or_else(|| "nothing".to_owned(), |(version, _)| format!("version {version}"));
+    if !condition.holds(stands) {
+        let describe = |(version, counter)| format!("version {version}, counter {counter}");
+        let found = stands.map_or_else(|| "nothing".to_owned(), describe);
         let detail = format!("{key} should be {condition:?} and {found} stands there");
         return Err(StoreError::new(StoreErrorKind::Conflict { action: number }, detail));
     }

@@ -93,8 +93,8 @@ macro_rules! conformance {
                     prefix_and_descending, a_cursor_of_the_table }
             expiry { absent_from_its_moment_on, gone_from_listings, conditions_see_nothing, an_add_starts_anew,
                      a_put_over_it, time_never_runs_out_without_expiry, gone_from_transactions }
-            counters { an_add_creates, adds_sum, an_add_keeps_the_rest, an_add_under_conditions, a_put_sets_it,
-                       an_overflow_is_refused }
+            counters { an_add_creates, adds_sum, an_add_keeps_the_rest, an_add_under_conditions,
+                       a_counter_is_a_condition, a_put_sets_it, an_overflow_is_refused }
             transactions { all_of_it, none_of_it, the_first_that_fails, every_kind_at_once, a_hundred_actions,
                            four_megabytes, a_failed_one_leaves_no_counter, moving_an_item,
                            one_that_waits_for_no_disk }

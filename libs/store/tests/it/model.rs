@@ -35,6 +35,7 @@ fn draft() -> impl Strategy<Value = Draft> {
         2 => Just(Condition::Absent),
         2 => Just(Condition::Exists),
         2 => (0_u64..3).prop_map(Condition::Version),
+        2 => (-2_i64..3).prop_map(Condition::Counter),
     ];
     let life_ms = proptest::option::of(1_u64..40);
     (0..SORTS.len(), 0_u8..5, condition, -9_i64..9, life_ms, any::<bool>()).prop_map(
@@ -111,12 +112,14 @@ impl Model {
             | Action::Add { condition, .. }
             | Action::Delete { condition, .. }
             | Action::Check { condition, .. }) = action;
-            let version = self.standing(&action.key().sort, now_ms).map(|item| item.version);
+            let stands = self.standing(&action.key().sort, now_ms);
+            let version = stands.map(|item| item.version);
             match condition {
                 Condition::Any => false,
                 Condition::Absent => version.is_some(),
                 Condition::Exists => version.is_none(),
                 Condition::Version(wanted) => version != Some(*wanted),
+                Condition::Counter(wanted) => stands.is_none_or(|item| item.counter != *wanted),
             }
         });
         if failing.is_some() {

@@ -133,13 +133,6 @@ impl<'a> Events<'a> {
         assert!(seen[self.taken..].is_empty(), "{what}: {:?}", &seen[self.taken..]);
     }
 
-    /// `kind` is shown by other tests of the service for now: `tests` names their file.
-    pub fn shown_by(&mut self, kind: &str, tests: &str) {
-        assert!(tests.starts_with("tests/it/"), "name the file of the service's own tests");
-        assert!(owned(Class::Event, self.owner).contains(&kind), "{kind} is no event of {}", self.owner);
-        self.shown.insert(kind.to_owned());
-    }
-
     async fn made(&mut self, kinds: &[&str]) -> Vec<Envelope> {
         let mut expected: Vec<&str> = kinds.to_vec();
         expected.sort_unstable();

@@ -177,13 +177,6 @@ impl<'a> Requests<'a> {
         self.shown::<R>(ALWAYS[3]);
     }
 
-    /// Everything about `R` is shown by other tests of the service for now: `tests` names their file.
-    pub fn shown_by<R: Request>(&mut self, tests: &str) {
-        assert!(tests.starts_with("tests/it/"), "name the file of the service's own tests");
-        let missing = self.missing.get_mut(R::KIND);
-        missing.unwrap_or_else(|| panic!("{} is no request of {}", R::KIND, self.owner)).clear();
-    }
-
     /// Fails when something was not shown.
     ///
     /// # Panics

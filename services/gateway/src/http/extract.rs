@@ -1,19 +1,20 @@
 //! What handlers need of a request, read and checked.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use auth::{Principal, Role};
 use axum::body::Bytes;
-use axum::extract::FromRequestParts;
+use axum::extract::{ConnectInfo, FromRequestParts};
 use bus::Trail;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
+use http::{Extensions, HeaderMap};
 use serde::de::DeserializeOwned;
+use service::Unauthenticated;
 use service::http::{Code, ProblemResponse, RequestContext};
 
 use crate::Gateway;
-use crate::refusals::IntoProblem;
 
 /// The cookie that may carry the access token.
 const TOKEN_COOKIE: &str = "synapse_token";
@@ -24,18 +25,15 @@ const MAX_KEY_CHARS: usize = 255;
 pub(crate) struct Caller {
     pub(crate) principal: Principal,
     pub(crate) trail: Trail,
+    pub(crate) address: Option<IpAddr>,
 }
 
 impl FromRequestParts<Arc<Gateway>> for Caller {
     type Rejection = ProblemResponse;
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, ProblemResponse> {
-        let challenge = HeaderValue::from_static("Bearer");
-        let Some(token) = bearer(&parts.headers) else {
-            return Err(ProblemResponse::new(Code::AuthenticationMissing).header(WWW_AUTHENTICATE, challenge));
-        };
-        let verified = gateway.tokens.load().verify(token, gateway.platform.clock.now_ms());
-        let principal = verified.map_err(|error| error.into_problem().header(WWW_AUTHENTICATE, challenge))?;
+        let token = bearer(&parts.headers).ok_or(Unauthenticated::Missing)?;
+        let principal = gateway.tokens.verify(token).await?;
         let mut trail = gateway.new_trail();
         if let Some(context) = parts.extensions.get::<RequestContext>() {
             trail.correlation_id.clone_from(&context.correlation_id);
@@ -44,7 +42,7 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
                 trail.tracestate = trace.tracestate;
             }
         }
-        Ok(Self { principal, trail })
+        Ok(Self { principal, trail, address: address(&parts.extensions) })
     }
 }
 
@@ -65,13 +63,17 @@ impl Caller {
 
 /// The access token of a request: of its Authorization header, else of its cookie.
 pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    if let Some(value) = headers.get(AUTHORIZATION) {
-        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-        return scheme.eq_ignore_ascii_case("bearer").then(|| token.trim());
+    if headers.contains_key(AUTHORIZATION) {
+        return service::bearer(headers);
     }
     let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(name, _)| *name == TOKEN_COOKIE).map(|(_, value)| value)
+}
+
+/// Where a request comes from.
+pub(crate) fn address(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip())
 }
 
 /// Reads a JSON body.

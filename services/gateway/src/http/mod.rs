@@ -7,7 +7,7 @@ mod streams;
 mod subscriptions;
 mod tickets;
 
-pub(crate) use extract::bearer;
+pub(crate) use extract::{address, bearer};
 
 use std::sync::Arc;
 
@@ -33,6 +33,7 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/subscriptions/{id}/verify", post(subscriptions::verify))
         .route("/v1/peers", get(peers::list))
         .route("/v1/peers/{id}", get(peers::get))
+        .route("/v1/presence", get(peers::count))
         .route("/v1/tickets", post(tickets::issue))
         .route("/v1/ws", get(socket::upgrade))
         .route("/v1/stream", get(streams::open))

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use service::http::{Code, ProblemResponse};
 use tokio::sync::mpsc;
 
-use super::extract::{bearer, json};
+use super::extract::{address, bearer, json};
 use crate::socket::{self, Arrival, Credential, Stream, Transport};
 use crate::streams::{POSTED_BUFFER, Posted};
 use crate::{Gateway, nodes, tickets};
@@ -31,12 +31,13 @@ pub(super) async fn open(State(gateway): State<Arc<Gateway>>, request: Request) 
     socket::check(&gateway, request.uri(), headers)?;
     let permit = socket::room(&gateway)?;
     let credential = bearer(headers).map(|token| Credential::Token(token.to_owned()));
+    let address = address(request.extensions());
     let resume = headers.get("last-event-id").and_then(|id| last_event(id.to_str().ok()?));
     let (events, told) = mpsc::channel::<Bytes>(EVENTS_BUFFER);
     let key = tickets::secret_of(&gateway.platform.node_id, &gateway.platform.entropy);
     let (listed, posted) = gateway.streams.open(key.clone());
     let transport = Transport::Stream(Stream { _listed: listed, key, events, posted, epoch: String::new() });
-    let arrival = Arrival { transport, credential, resume, permit };
+    let arrival = Arrival { transport, credential, resume, address, permit };
     let lifecycle = gateway.platform.lifecycle.clone();
     lifecycle.spawn("gateway.stream", socket::run(gateway, arrival));
     // No async closure: with one here an optimised build ends in a cycle of the compiler's queries (E0391).

@@ -2,6 +2,7 @@
 //! stands for it, and whatever ends the connection, the peer leaves presence and the registry.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub(crate) struct Arrival {
     /// What the handshake brought.
     pub(crate) credential: Option<Credential>,
     pub(crate) resume: Option<Resume>,
+    /// Where it comes from.
+    pub(crate) address: Option<IpAddr>,
     pub(crate) permit: OwnedSemaphorePermit,
 }
 
@@ -39,6 +42,7 @@ pub(crate) struct Arrival {
 pub(super) struct Line {
     pub(super) id: ConnectionId,
     pub(super) kick: Kick,
+    pub(super) address: Option<IpAddr>,
 }
 
 struct Connection {
@@ -70,12 +74,12 @@ type End = Option<Farewell>;
 
 /// Runs a connection to its end.
 pub(crate) async fn run(gateway: Arc<Gateway>, arrival: Arrival) {
-    let Arrival { transport, credential, resume, permit } = arrival;
+    let Arrival { transport, credential, resume, address, permit } = arrival;
     let kick = Kick::new(watch::Sender::new(None));
     let kicked = kick.subscribe();
     let id = gateway.new_id().parse().expect("a UUID is a valid id");
     let heard = gateway.platform.clock.monotonic();
-    let line = Line { id, kick };
+    let line = Line { id, kick, address };
     let host = Arc::clone(&gateway);
     let mut connection = Connection { gateway, line, transport, credential, resume, kicked, heard, bad_frames: 0 };
     // Entering is long and over soon: in its own box it costs an idle connection nothing.

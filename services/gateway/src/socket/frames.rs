@@ -32,13 +32,38 @@ const TYPES: [(&str, &[&str]); 10] = [
     ("auth", &["token", "ticket", "peer_id", "proof", "acks", "resume"]),
     ("refresh", &["token", "ticket", "proof"]),
     ("ping", &[]),
-    ("presence", &["action", "after", "status"]),
+    ("presence", PRESENCE),
     ("session", &["to"]),
     ("signal", &["session_id", "signal"]),
     ("message", &["to", "action", "message", "session_id"]),
     ("broadcast", &["scope", "room", "user_id", "action", "message", "session_id"]),
     ("room", &["action", "room"]),
     ("ack", &["offset"]),
+];
+
+/// Fields of presence frames.
+const PRESENCE: &[&str] = &[
+    "action",
+    "after",
+    "status",
+    "room",
+    "tag",
+    "capability",
+    "same_network",
+    "tags",
+    "capabilities",
+    "transports",
+    "identity_keys",
+];
+
+/// What presence frames do, and the fields that each may have.
+const PRESENCE_ACTIONS: [(&str, &[&str]); 6] = [
+    ("list", &["after", "room", "tag", "capability", "same_network"]),
+    ("count", &["room"]),
+    ("set_status", &["status"]),
+    ("describe", &["tags", "capabilities", "transports", "identity_keys"]),
+    ("subscribe", &["room", "tag", "capability", "same_network"]),
+    ("unsubscribe", &[]),
 ];
 
 /// Reads a client frame.
@@ -155,17 +180,53 @@ impl Reader<'_> {
     }
 
     fn presence(&mut self) {
-        self.action(&["list", "set_status", "subscribe", "unsubscribe"]);
+        self.action(&PRESENCE_ACTIONS.map(|(name, _)| name));
         let action = self.fields.get("action").and_then(Value::as_str);
+        let fits =
+            PRESENCE_ACTIONS.iter().find(|(name, _)| Some(*name) == action).map_or(&[][..], |(_, fields)| fields);
+        for name in PRESENCE.iter().filter(|name| **name != "action" && self.fields.contains_key(**name)) {
+            if !fits.contains(name) {
+                let users = PRESENCE_ACTIONS.iter().filter(|(_, fields)| fields.contains(name)).map(|(name, _)| *name);
+                let users = users.collect::<Vec<_>>().join(" and ");
+                self.refuse(*name, format!("fits only the action {users}; leave it out"));
+            }
+        }
         if action == Some("set_status") {
             self.word("status", &["online", "away"]);
-        } else if self.fields.contains_key("status") {
-            self.refuse("status", "fits only the action set_status; leave it out");
         }
-        if action == Some("list") {
-            self.optional("after", &rules::PAGE);
-        } else if self.fields.contains_key("after") {
-            self.refuse("after", "fits only the action list; leave it out");
+        for (name, rule) in
+            [("after", &rules::PAGE), ("room", &rules::ID), ("tag", &rules::LABEL), ("capability", &rules::LABEL)]
+        {
+            if fits.contains(&name) {
+                self.optional(name, rule);
+            }
+        }
+        if fits.contains(&"same_network") && self.fields.get("same_network").is_some_and(|same| !same.is_boolean()) {
+            self.refuse("same_network", "must be true or false");
+        }
+        if action == Some("describe") {
+            self.description();
+        }
+    }
+
+    /// Only the shapes: what may stand in them are presence's rules.
+    fn description(&mut self) {
+        let is_text = |value: &Value, name: &str| value.get(name).is_some_and(Value::is_string);
+        let is_transport = |value: &Value| {
+            is_text(value, "kind")
+                && value.get("address").is_none_or(|address| address.is_string() || address.is_null())
+        };
+        let is_key = |value: &Value| is_text(value, "kind") && is_text(value, "key");
+        self.list("tags", "a list of strings", Value::is_string);
+        self.list("capabilities", "a list of strings", Value::is_string);
+        self.list("transports", "a list of objects with a kind and perhaps an address, both strings", is_transport);
+        self.list("identity_keys", "a list of objects with a kind and a key, both strings", is_key);
+    }
+
+    fn list(&mut self, name: &str, what: &str, holds: impl Fn(&Value) -> bool) {
+        let value = self.fields.get(name).filter(|value| !value.is_null());
+        if value.is_some_and(|value| !value.as_array().is_some_and(|all| all.iter().all(&holds))) {
+            self.refuse(name, format!("must be {what}"));
         }
     }
 

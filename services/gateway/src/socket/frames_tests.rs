@@ -22,6 +22,11 @@ fn good_frames_are_read() {
         json!({"type": "presence", "id": "1", "action": "list", "after": "abc"}),
         json!({"type": "presence", "id": "1", "action": "set_status", "status": "away"}),
         json!({"type": "presence", "id": "1", "action": "unsubscribe"}),
+        json!({"type": "presence", "id": "1", "action": "list", "room": "r", "tag": "a:b", "same_network": true}),
+        json!({"type": "presence", "id": "1", "action": "subscribe", "capability": "video.v2"}),
+        json!({"type": "presence", "id": "1", "action": "count"}),
+        json!({"type": "presence", "id": "1", "action": "describe", "tags": [], "transports": [{"kind": "webrtc"}]}),
+        json!({"type": "presence", "id": "1", "action": "describe", "identity_keys": null}),
         json!({"type": "session", "id": "1", "to": "bob"}),
         json!({"type": "signal", "id": "1", "session_id": "s", "signal": {"type": "bye"}}),
         json!({"type": "message", "id": "1", "to": "bob", "action": "chat", "message": "hi", "session_id": "s"}),
@@ -78,6 +83,8 @@ fn limits_hold_at_both_edges() {
 fn a_field_must_fit_its_type_action_and_scope() {
     assert_eq!(fields(json!({"type": "ping", "id": "1", "token": "x"})), ["token"]);
     assert_eq!(fields(json!({"type": "presence", "id": "1", "action": "join"})), ["action"]);
+    let bad = json!({"type": "presence", "id": "1", "action": "list", "tag": "a b", "same_network": 1, "tags": []});
+    assert_eq!(fields(bad), ["tags", "tag", "same_network"]);
     assert_eq!(fields(json!({"type": "presence", "id": "1", "action": "list", "status": "away"})), ["status"]);
     assert_eq!(fields(json!({"type": "presence", "id": "1", "action": "subscribe", "after": "x"})), ["after"]);
     assert_eq!(fields(json!({"type": "presence", "id": "1", "action": "set_status", "status": "offline"})), ["status"]);

@@ -14,7 +14,7 @@ use super::connection::{self, Arrival};
 use super::papers::Credential;
 use super::transport::Transport;
 use crate::Gateway;
-use crate::http::bearer;
+use crate::http::{address, bearer};
 
 /// Names that secrets are put into addresses by.
 const SECRETS: [&str; 7] = ["token", "access_token", "ticket", "proof", "jwt", "authorization", "stream_key"];
@@ -33,6 +33,7 @@ pub(crate) async fn upgrade(
         ProblemResponse::new(Code::MalformedRequest).detail(format!("{rejection}; open this address as a WebSocket"))
     })?;
     let permit = room(&gateway)?;
+    let address = address(&parts.extensions);
     let limit = gateway.config.max_frame_bytes;
     // Small buffers: a connection that is idle should cost next to nothing (axum's default is 128 KiB each).
     let upgrade = upgrade
@@ -46,7 +47,7 @@ pub(crate) async fn upgrade(
     Ok(upgrade.on_upgrade(move |socket| async move {
         let lifecycle = host.platform.lifecycle.clone();
         let transport = Transport::Socket { socket: Box::new(socket), codec };
-        let arrival = Arrival { transport, credential, resume: None, permit };
+        let arrival = Arrival { transport, credential, resume: None, address, permit };
         // Tracked, so that draining waits for it: axum's own upgrade task is not.
         lifecycle.spawn("gateway.connection", connection::run(host, arrival));
     }))

@@ -36,8 +36,7 @@ pub(super) async fn principal(
         Credential::Token(token) => token,
         Credential::Ticket(ticket) => tickets::redeem(gateway, &ticket).await.map_err(refused)?,
     };
-    let now_ms = gateway.platform.clock.now_ms();
-    gateway.tokens.load().verify(&token, now_ms).map_err(|error| refused(error.into_problem()))
+    gateway.tokens.verify(&token).await.map_err(|refusal| refused(refusal.into()))
 }
 
 /// A good proof.

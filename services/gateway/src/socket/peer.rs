@@ -5,9 +5,11 @@ use std::sync::Arc;
 use auth::{Principal, Role};
 use bus::Trail;
 use contracts::events::presence::OfflineReason;
-use contracts::frames::{AuthResult, ClientFrame, Outcome, PresenceAction, Resume, Resumed, Scope};
+use contracts::frames::{AuthResult, ClientFrame, Outcome, PresenceAction, Resume, Resumed, RoomAction, Scope, Select};
 use contracts::http::Problem;
-use contracts::requests::presence::{ConnectRefusal, ConnectV1, DisconnectV1, ListV1, SetStatusV1};
+use contracts::requests::presence::{
+    ConnectRefusal, ConnectV1, CountV1, DescribeV1, DisconnectV1, ListV1, PeerFilter, Profile, SetStatusV1,
+};
 use contracts::requests::signaling::{OpenSessionV1, SendV1};
 use contracts::signals::gateway::{BroadcastV1, Call, Reply};
 use contracts::{PeerId, Request};
@@ -28,6 +30,8 @@ use crate::{Gateway, messages, nodes, tickets};
 
 /// Peers in one answer to a presence list frame.
 const LIST_LIMIT: u32 = 100;
+/// A network that nobody comes from.
+const NO_NETWORK: &str = "00000000000000000000000000000000";
 /// How long another gateway may take to hand a peer's history over, milliseconds.
 const HANDOVER_WITHIN_MS: u64 = 2_000;
 
@@ -91,6 +95,9 @@ impl Peer {
             subscription_id: proven.subscription_id.clone(),
             proof_ver: proven.ver,
             max_peers: proven.max_peers,
+            status: None,
+            profile: Profile::default(),
+            address: line.address.map(|address| address.to_string()),
         };
         let connected = gateway.ask(&principal.tenant, trail, &ask).await;
         let connected = connected.map_err(|rejection| {
@@ -107,6 +114,7 @@ impl Peer {
             proof_ver: proven.ver,
             proof_kid: Arc::clone(&proven.kid),
             acks,
+            network: connected.network,
             kick: Arc::clone(&line.kick),
         };
         let epoch = gateway.new_epoch();
@@ -126,6 +134,12 @@ impl Peer {
             Some(_) if entered.recovered => Some(Resumed::Recovered),
             Some(resume) => Some(peer.fetch(gateway, trail, resume).await),
         };
+        // What a resume brought back, presence knew of the connection before.
+        if !gateway.registry.rooms(&peer.entry).is_empty()
+            && let Err(problem) = tell_rooms(gateway, trail, &peer.entry).await
+        {
+            tracing::warn!(code = ?problem.code(), "presence was not told of a peer's rooms");
+        }
         if let Some(resumed) = resumed {
             let outcome = if resumed == Resumed::Recovered { "recovered" } else { "gap" };
             metrics::counter!("synapse_gateway_resumes_total", "outcome" => outcome).increment(1);
@@ -147,9 +161,9 @@ impl Peer {
         };
         let call = Call::Handover { peer_id: self.entry.peer_id.clone(), epoch: resume.epoch, offset: resume.offset };
         match nodes::ask(gateway, &node, &self.entry.tenant, trail, call, HANDOVER_WITHIN_MS).await {
-            Some(Reply::History { complete: true, frames, seen, rooms, subscribed }) => {
+            Some(Reply::History { complete: true, frames, seen, rooms, subscribed, filter }) => {
                 self.journal.import(frames, seen, gateway.platform.clock.now_ms());
-                gateway.registry.restore(&self.entry, rooms, subscribed);
+                gateway.registry.restore(&self.entry, rooms, subscribed.then_some(filter));
                 Resumed::Recovered
             }
             _ => Resumed::Gap,
@@ -223,29 +237,9 @@ impl Peer {
                 refused(ProblemResponse::new(Code::Conflict).detail(detail))
             }
             ClientFrame::Refresh { token, ticket, proof, .. } => self.refresh(gateway, token, ticket, proof),
-            ClientFrame::Presence { action: PresenceAction::List { after }, .. } => {
-                self.forward(gateway, trail, ListV1 { limit: LIST_LIMIT, after }, Outcome::Accepted)
-            }
-            ClientFrame::Presence { action: PresenceAction::Subscribe, .. } => {
-                gateway.registry.subscribe(own, true);
-                done()
-            }
-            ClientFrame::Presence { action: PresenceAction::Unsubscribe, .. } => {
-                gateway.registry.subscribe(own, false);
-                done()
-            }
-            ClientFrame::Room { action, room, .. } if gateway.registry.room(own, action, &room) => done(),
-            ClientFrame::Room { .. } => {
-                let detail = format!("room: a connection is in at most {} rooms; leave one", gateway.config.max_rooms);
-                refused(ProblemResponse::new(Code::Conflict).detail(detail))
-            }
-            _ if self.principal.role == Role::ReadOnly => {
-                refused(ProblemResponse::new(Code::Forbidden).detail("this token may only read"))
-            }
-            ClientFrame::Presence { action: PresenceAction::SetStatus { status }, .. } => {
-                let ask = SetStatusV1 { peer_id: own.peer_id.clone(), generation: own.generation, status };
-                self.forward(gateway, trail, ask, Outcome::Accepted)
-            }
+            ClientFrame::Presence { action, .. } => self.presence(gateway, trail, action),
+            ClientFrame::Room { action, room, .. } => self.room(gateway, trail, action, room),
+            _ if self.principal.role == Role::ReadOnly => read_only(),
             ClientFrame::Session { to, .. } => {
                 let ask = OpenSessionV1 { from: own.peer_id.clone(), to, proof: self.proven.proof.to_string() };
                 self.forward(gateway, trail, ask, Outcome::Accepted)
@@ -276,6 +270,64 @@ impl Peer {
                 self.broadcast(gateway, trail, BroadcastV1 { from: own.peer_id.clone(), scope, note })
             }
         }
+    }
+
+    fn presence(&self, gateway: &Arc<Gateway>, trail: &Trail, action: PresenceAction) -> BoxFuture<'static, Handled> {
+        let own = &self.entry;
+        let (peer_id, generation) = (own.peer_id.clone(), own.generation);
+        match action {
+            PresenceAction::List { after, select } => {
+                let ask = ListV1 { limit: LIST_LIMIT, after, filter: filter(own, select), address: None };
+                self.forward(gateway, trail, ask, Outcome::Accepted)
+            }
+            PresenceAction::Count { room } => {
+                self.forward(gateway, trail, CountV1 { room, node_id: None }, Outcome::Accepted)
+            }
+            PresenceAction::Subscribe { select } => {
+                gateway.registry.watch(own, Some(filter(own, select)));
+                done()
+            }
+            PresenceAction::Unsubscribe => {
+                gateway.registry.watch(own, None);
+                done()
+            }
+            _ if self.principal.role == Role::ReadOnly => read_only(),
+            PresenceAction::SetStatus { status } => {
+                self.forward(gateway, trail, SetStatusV1 { peer_id, generation, status }, Outcome::Accepted)
+            }
+            PresenceAction::Describe { tags, capabilities, transports, identity_keys } => {
+                let ask =
+                    DescribeV1 { peer_id, generation, tags, capabilities, transports, identity_keys, rooms: None };
+                self.forward(gateway, trail, ask, Outcome::Accepted)
+            }
+        }
+    }
+
+    /// Into a room or out of it, here and at presence. Who can't be told of as in a room is not in it.
+    fn room(
+        &self,
+        gateway: &Arc<Gateway>,
+        trail: &Trail,
+        action: RoomAction,
+        room: String,
+    ) -> BoxFuture<'static, Handled> {
+        let (gateway, trail, own) = (Arc::clone(gateway), trail.clone(), self.entry.clone());
+        let was_in = gateway.registry.is_in(&own, &room);
+        if !gateway.registry.room(&own, action, &room) {
+            let detail = format!("room: a connection is in at most {} rooms; leave one", gateway.config.max_rooms);
+            return refused(ProblemResponse::new(Code::Conflict).detail(detail));
+        }
+        if was_in == (action == RoomAction::Join) {
+            return done();
+        }
+        async move {
+            let told = tell_rooms(&gateway, &trail, &own).await;
+            if told.is_err() && action == RoomAction::Join {
+                gateway.registry.room(&own, RoomAction::Leave, &room);
+            }
+            Handled::of(told.map(|()| Outcome::Accepted))
+        }
+        .boxed()
     }
 
     fn broadcast(&self, gateway: &Arc<Gateway>, trail: &Trail, signal: BroadcastV1) -> BoxFuture<'static, Handled> {
@@ -359,6 +411,31 @@ fn no_room(gateway: &Gateway, principal: &Principal, peer_id: &PeerId) -> Option
     let detail = format!("{full} as many connections here as it may");
     let problem = ProblemResponse::new(Code::RateLimited).detail(detail).retry_after_s(5);
     gateway.registry.find(&principal.tenant, peer_id).is_none().then_some(problem)
+}
+
+/// Whom a client means; the network is that of its own connection, and a connection without one shares it with nobody.
+fn filter(own: &Entry, select: Select) -> PeerFilter {
+    let Select { room, tag, capability, same_network } = select;
+    let network = same_network.then(|| own.network.clone().unwrap_or_else(|| NO_NETWORK.to_owned()));
+    PeerFilter { room, tag, capability, network }
+}
+
+/// Tells presence which rooms a connection is in.
+async fn tell_rooms(gateway: &Gateway, trail: &Trail, own: &Entry) -> Result<(), ProblemResponse> {
+    let ask = DescribeV1 {
+        peer_id: own.peer_id.clone(),
+        generation: own.generation,
+        tags: None,
+        capabilities: None,
+        transports: None,
+        identity_keys: None,
+        rooms: Some(gateway.registry.rooms(own)),
+    };
+    gateway.ask(&own.tenant, trail, &ask).await.map(drop).map_err(IntoProblem::into_problem)
+}
+
+fn read_only() -> BoxFuture<'static, Handled> {
+    refused(ProblemResponse::new(Code::Forbidden).detail("this token may only read"))
 }
 
 fn done() -> BoxFuture<'static, Handled> {

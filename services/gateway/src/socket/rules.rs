@@ -1,6 +1,7 @@
 //! What texts in frames may be. Each rule has its own words, and a text that breaks several is told all of them.
 
 use contracts::frames::{MAX_ACTION_CHARS, MAX_MESSAGE_CHARS};
+use contracts::requests::presence::MAX_LABEL_CHARS;
 
 /// A rule for a text: how long, of which characters.
 pub(super) struct Rule {
@@ -14,6 +15,9 @@ type Characters = (fn(u8) -> bool, &'static str);
 
 /// Names of frames, peers, users, sessions and rooms.
 pub(super) const ID: Rule = Rule { max_chars: 100, allowed: Some((is_id, "A-Z, a-z, 0-9, '_' and '-'")) };
+/// Tags and capabilities.
+pub(super) const LABEL: Rule =
+    Rule { max_chars: MAX_LABEL_CHARS, allowed: Some((is_label, "A-Z, a-z, 0-9, '_', '-', '.' and ':'")) };
 /// What a message is to do.
 pub(super) const ACTION: Rule = Rule { max_chars: MAX_ACTION_CHARS, allowed: Some((is_word, "A-Z, a-z, 0-9 and '_'")) };
 /// What a message says.
@@ -37,6 +41,10 @@ fn is_id(byte: u8) -> bool {
 
 fn is_token(byte: u8) -> bool {
     is_id(byte) || byte == b'.'
+}
+
+fn is_label(byte: u8) -> bool {
+    is_token(byte) || byte == b':'
 }
 
 impl Rule {

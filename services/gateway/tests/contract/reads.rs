@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use contracts::Contract;
 use contracts::requests::billing::{ProofSnapshotV1, UsageV1};
-use contracts::requests::presence::{ConnectV1, DisconnectV1, ListV1, LookupV1, SetStatusV1};
+use contracts::requests::presence::{ConnectV1, CountV1, DescribeV1, DisconnectV1, ListV1, LookupV1, SetStatusV1};
 use contracts::requests::signaling::{OpenSessionV1, SendV1};
 use contracts::requests::subscription::{
     CancelV1, ChangePlanV1, CheckPlansV1, CreateCheckoutV1, CreatePortalV1, CreateV1, GetV1, ListPlansV1,
@@ -20,12 +20,14 @@ use testkit::contract::{Answers, On, ReadingSuite, TENANT, golden_facts};
 use crate::harness::{World, run_unknowing};
 
 /// What the gateway asks others.
-const ASKED: [&str; 21] = [
+const ASKED: [&str; 23] = [
     ConnectV1::KIND,
     DisconnectV1::KIND,
     SetStatusV1::KIND,
     LookupV1::KIND,
     ListV1::KIND,
+    DescribeV1::KIND,
+    CountV1::KIND,
     OpenSessionV1::KIND,
     SendV1::KIND,
     CreateV1::KIND,
@@ -119,6 +121,8 @@ async fn frames(world: &World, others: &Answers, suite: &ReadingSuite) {
     let frames = [
         (SetStatusV1::KIND, json!({"type": "presence", "id": "1", "action": "set_status", "status": "away"})),
         (ListV1::KIND, json!({"type": "presence", "id": "2", "action": "list"})),
+        (DescribeV1::KIND, json!({"type": "presence", "id": "5", "action": "describe", "tags": ["blue"]})),
+        (CountV1::KIND, json!({"type": "presence", "id": "6", "action": "count", "room": "lobby"})),
         (OpenSessionV1::KIND, json!({"type": "session", "id": "3", "to": "bob"})),
         (
             SendV1::KIND,

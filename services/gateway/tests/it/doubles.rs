@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use bus::{Asked, Bus, Trail};
 use clock::Clock;
 use contracts::requests::billing::UsageV1;
-use contracts::requests::presence::{ConnectV1, Connected, DisconnectV1, ListV1, LookupV1, SetStatusV1};
+use contracts::requests::presence::{
+    ConnectV1, Connected, CountV1, DescribeV1, DisconnectV1, ListV1, LookupV1, SetStatusV1,
+};
 use contracts::requests::signaling::{OpenSessionV1, SendV1};
 use contracts::requests::subscription::{
     CancelV1, ChangePlanV1, CheckPlansV1, CreateCheckoutV1, CreatePortalV1, CreateV1, GetV1, ListPlansV1,
@@ -42,12 +44,15 @@ impl Doubles {
         let connected = move |_: &ConnectV1| Connected {
             generation: next.generation.fetch_add(1, Ordering::Relaxed) + 1,
             lease_ms: 30_000,
+            network: None,
         };
         self.own(bus, clock, connected).await;
         self.own(bus, clock, sample::<DisconnectV1>).await;
         self.own(bus, clock, sample::<SetStatusV1>).await;
         self.own(bus, clock, sample::<LookupV1>).await;
         self.own(bus, clock, sample::<ListV1>).await;
+        self.own(bus, clock, sample::<DescribeV1>).await;
+        self.own(bus, clock, sample::<CountV1>).await;
         self.own(bus, clock, sample::<OpenSessionV1>).await;
         self.own(bus, clock, sample::<SendV1>).await;
         self.own(bus, clock, sample::<CreateV1>).await;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use contracts::Contract;
 use contracts::events::presence::PeerStatus;
-use contracts::frames::ServerFrame;
-use contracts::requests::presence::PeerView;
+use contracts::frames::{PeerChange, ServerFrame};
+use contracts::requests::presence::{Marks, PeerView, Profile};
 use contracts::signals::presence::{ChangedV1, HeartbeatV1};
 use contracts::signals::signaling::{DeliverV1, PeerSignal};
 
@@ -21,7 +21,10 @@ pub(crate) fn changed(peer: &str, generation: u64, status: PeerStatus) -> Change
             subscription_id: format!("sub-{peer}").parse().unwrap(),
             proof_ver: 2,
             lease_until_ms: 1_790_000_030_000,
+            profile: Profile::default(),
         },
+        marks: (status != PeerStatus::Offline).then(Marks::default),
+        before: Some(Marks::default()),
     }
 }
 
@@ -50,7 +53,10 @@ async fn a_change_reaches_the_tenants_other_sockets_only() {
         let mut stranger = enter_of(world, "umbrella", "alice").await;
         let news = changed("bob", 2, PeerStatus::Away);
         world.tell(ACME, ACME, &news).await;
-        assert_eq!(alice.next().await, ServerFrame::Presence { offset: 1, peer: news.peer });
+        assert_eq!(
+            alice.next().await,
+            ServerFrame::Presence { offset: 1, peer: news.peer, change: Some(PeerChange::Updated) }
+        );
         // A frame after it shows that nothing else came before.
         world.tell(&world.node, "umbrella", &deliver("alice", true)).await;
         assert!(matches!(stranger.next().await, ServerFrame::Signal { .. }));

@@ -14,6 +14,7 @@ mod limits;
 mod messages;
 mod nats;
 mod papers;
+mod presence;
 mod proof_keys;
 mod refusals;
 mod resume;

@@ -41,7 +41,7 @@ async fn with_good_papers_the_peer_takes_its_place_at_presence() {
         assert!(body.as_object_mut().unwrap().remove("connection_id").is_some());
         let expected = json!({
             "peer_id": "alice", "user_id": "ada", "node_id": world.node, "subscription_id": "sub-alice", "proof_ver": 2,
-            "max_peers": 50,
+            "max_peers": 50, "address": "127.0.0.1",
         });
         assert_eq!(body, expected);
     })

@@ -2,7 +2,9 @@
 
 use contracts::http::Problem;
 use contracts::requests::billing::UsageV1;
-use contracts::requests::presence::{ConnectV1, DisconnectV1, ListV1, LookupRefusal, LookupV1, SetStatusV1};
+use contracts::requests::presence::{
+    ConnectV1, CountV1, DescribeV1, DisconnectV1, ListV1, LookupRefusal, LookupV1, SetStatusV1,
+};
 use contracts::requests::signaling::{OpenSessionV1, SendV1};
 use contracts::requests::subscription::{
     self, CancelV1, ChangePlanV1, CreateCheckoutV1, CreatePortalV1, CreateV1, GetV1, ResumeV1, VerifyV1,
@@ -138,6 +140,19 @@ async fn over_a_socket() {
             frame(json!({"type": "presence", "id": "1", "action": "set_status", "status": "away"})).await
         })
         .await;
+        let expected = [
+            ("unknown_peer", 404, "peer_unknown"),
+            ("stale_generation", 409, "conflict"),
+            ("invalid", 400, "validation_failed"),
+        ];
+        check::<DescribeV1>(world, &expected, async || {
+            frame(json!({"type": "presence", "id": "1", "action": "describe", "tags": ["blue"]})).await
+        })
+        .await;
+        check::<CountV1>(world, &[("invalid", 400, "validation_failed")], async || {
+            frame(json!({"type": "presence", "id": "1", "action": "count", "room": "lobby"})).await
+        })
+        .await;
         check::<ListV1>(world, &[("invalid_page", 400, "validation_failed")], async || {
             frame(json!({"type": "presence", "id": "1", "action": "list"})).await
         })
@@ -176,7 +191,12 @@ async fn over_a_socket() {
 #[tokio::test]
 async fn of_a_connection() {
     run(async |world| {
-        let expected = [("not_owner", 403, "forbidden"), ("too_many_peers", 429, "quota_exceeded")];
+        let expected = [
+            ("not_owner", 403, "forbidden"),
+            ("too_many_peers", 429, "quota_exceeded"),
+            ("invalid_transition", 409, "conflict"),
+            ("invalid", 400, "validation_failed"),
+        ];
         check::<ConnectV1>(world, &expected, async || {
             let mut client: Client = world.connect().await;
             let problem = client.refused(&world.auth_frame("alice")).await;

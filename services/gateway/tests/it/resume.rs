@@ -18,7 +18,7 @@ fn resume(result: &Value, offset: u64) -> Value {
 /// The offset and the peer of a presence frame.
 async fn news(client: &mut Client) -> (u64, String) {
     match client.next().await {
-        ServerFrame::Presence { offset, peer } => (offset, peer.peer_id.to_string()),
+        ServerFrame::Presence { offset, peer, .. } => (offset, peer.peer_id.to_string()),
         other => panic!("news were expected: {other:?}"),
     }
 }

@@ -85,7 +85,11 @@ async fn no_route_is_open_without_a_good_token() {
             for (token, code) in &cases {
                 let answer = world.http_as(line, &format!("{token}{headers}"), body).await;
                 answer.is_refused(401, code);
-                assert_eq!(answer.header("www-authenticate"), Some("Bearer"), "{answer:?}");
+                let challenge = answer.header("www-authenticate").unwrap();
+                assert!(challenge.starts_with("Bearer realm=\"synapse\""), "{challenge}");
+                // A request without a token is told no error (RFC 6750 §3).
+                let is_told = challenge.contains(", error=\"invalid_token\", error_description=\"");
+                assert_eq!(is_told, *code != "authentication_missing", "{challenge}");
                 assert!(!answer.body.contains(&good), "{answer:?}");
             }
         }

@@ -1,6 +1,7 @@
 //! One use case each. All of them load a peer, let it decide, commit, and decide anew when it was changed meanwhile.
 
 pub(crate) mod connect;
+pub(crate) mod describe;
 pub(crate) mod disconnect;
 pub(crate) mod expire;
 pub(crate) mod heartbeat;
@@ -9,10 +10,10 @@ pub(crate) mod set_status;
 
 use bus::Trail;
 use contracts::{PeerId, TenantId};
-use outbox::Unit;
 use service::Rejection;
 
 use crate::Presence;
+use crate::draft::Draft;
 use crate::peer::{Change, Peer};
 use crate::places::{self, Room};
 
@@ -20,7 +21,7 @@ use crate::places::{self, Room};
 const MAX_DECISIONS: usize = 8;
 /// The same while a subscription's places are taken one after the other: each round lets one process through.
 const MAX_GATE_ROUNDS: usize = 64;
-/// Peers of one sweep or heartbeat that are written at once: the store joins their commits into few.
+/// Peers of one heartbeat that are written at once: the store joins their commits into few.
 const AT_ONCE: usize = 64;
 
 /// Most peers of a subscription that may be here at once, and what is answered to the next.
@@ -48,7 +49,7 @@ pub(crate) async fn change<R: Clone>(
         if before.as_ref().is_some_and(|stored| stored.peer == change.peer) {
             return Ok(Some(change.peer));
         }
-        let mut unit = Unit::new();
+        let mut draft = Draft::default();
         if let Some(Limit { peers, refusal }) = &limit {
             let subscription = &change.peer.subscription_id;
             match presence.peers.room(tenant, before.as_ref(), &change.peer, *peers).await? {
@@ -58,16 +59,18 @@ pub(crate) async fn change<R: Clone>(
                     turn = Some(presence.turns.take(subscription).await);
                     continue;
                 }
-                Room::Near { gate } => places::pass(&mut unit, tenant, subscription, gate),
+                Room::Near { gate } => places::pass(&mut draft, tenant, subscription, gate),
             }
         }
-        presence.peers.write(&mut unit, tenant, before.as_ref(), &change.peer, presence.platform.clock.now_ms());
+        let (now, was) = (&change.peer, before.as_ref().map(|stored| &stored.peer));
+        presence.peers.write(&mut draft, tenant, before.as_ref(), now, presence.platform.clock.now_ms());
         if let Some(fact) = &change.fact {
-            unit.publish(tenant, change.peer.sequence, trail, fact);
+            draft.publish(tenant, trail, now, fact);
         }
-        if presence.peers.commit(unit).await? {
-            if change.fact.is_some() {
-                presence.tell_changed(tenant, trail, &change.peer).await;
+        if presence.peers.commit(draft).await? {
+            // A heartbeat is no news.
+            if change.fact.is_some() || was.map(|was| &was.rooms) != Some(&now.rooms) {
+                presence.tell_changed(tenant, trail, was, now).await;
             }
             return Ok(Some(change.peer));
         }

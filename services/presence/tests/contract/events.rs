@@ -3,9 +3,9 @@
 use bus::Trail;
 use contracts::Contract;
 use contracts::events::presence::{
-    OfflineReason, PeerStatus, PeerStatusChangedV1, PeerWentOfflineV1, PeerWentOnlineV1,
+    OfflineReason, PeerDescribedV1, PeerStatus, PeerStatusChangedV1, PeerWentOfflineV1, PeerWentOnlineV1,
 };
-use contracts::requests::presence::{DisconnectV1, SetStatusV1};
+use contracts::requests::presence::{DescribeV1, DisconnectV1, SetStatusV1};
 use testkit::contract::{Events, On};
 
 use crate::harness::{ACME, World, connect, id, run_on};
@@ -23,6 +23,19 @@ async fn every_event_keeps_its_promises(on: On) {
         let changed = async |trail: &Trail| ask(world, trail, &away).await;
         events.produces(&[PeerStatusChangedV1::KIND], changed).await;
         events.nothing_follows("the same status again", changed).await;
+
+        let tells = DescribeV1 {
+            peer_id: id("alice"),
+            generation: 1,
+            tags: Some(vec!["blue".into()]),
+            capabilities: None,
+            transports: None,
+            identity_keys: None,
+            rooms: Some(vec!["lobby".into()]),
+        };
+        let told = async |trail: &Trail| ask(world, trail, &tells).await;
+        events.produces(&[PeerDescribedV1::KIND], told).await;
+        events.nothing_follows("the same description again", told).await;
 
         let leave = DisconnectV1 { peer_id: id("alice"), generation: 1, reason: OfflineReason::Left };
         let left = async |trail: &Trail| ask(world, trail, &leave).await;

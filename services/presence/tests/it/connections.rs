@@ -5,7 +5,7 @@ use contracts::events::presence::{
     OfflineReason, PeerStatus, PeerStatusChangedV1, PeerWentOfflineV1, PeerWentOnlineV1, PresenceEvent,
 };
 use contracts::requests::presence::{
-    ConnectRefusal, Connected, DisconnectRefusal, DisconnectV1, Disconnected, LookupRefusal, LookupV1,
+    ConnectRefusal, Connected, DisconnectRefusal, DisconnectV1, Disconnected, LookupRefusal, LookupV1, Profile,
     SetStatusRefusal, SetStatusV1,
 };
 use contracts::{Answer, Failure};
@@ -18,7 +18,8 @@ fn leave(peer: &str, generation: u64) -> DisconnectV1 {
 }
 
 fn went_online(peer: &str, generation: u64) -> PresenceEvent {
-    PeerWentOnlineV1 { peer_id: id(peer), generation, node_id: id("gateway-1"), subscription_id: id("sub-1") }.into()
+    let (node_id, subscription_id) = (id("gateway-1"), id("sub-1"));
+    PeerWentOnlineV1 { peer_id: id(peer), generation, node_id, subscription_id, profile: Profile::default() }.into()
 }
 
 fn went_offline(peer: &str, generation: u64, reason: OfflineReason) -> PresenceEvent {
@@ -40,7 +41,7 @@ async fn a_peer_that_connects_is_online_and_everybody_is_told() {
         let mut trail = Trail::new("call-7");
         trail.traceparent = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into());
         let answer = world.ask_on(&trail, ACME, &connect("alice", "c1")).await;
-        assert_eq!(answer, Answer::Ok(Connected { generation: 1, lease_ms: 30_000 }));
+        assert_eq!(answer, Answer::Ok(Connected { generation: 1, lease_ms: 30_000, network: None }));
 
         let view = world.lookup(ACME, "alice").await;
         assert_eq!((view.status, view.generation, view.proof_ver), (PeerStatus::Online, 1, 2));

@@ -8,13 +8,14 @@ use std::time::Duration;
 use bus::{Bus, Envelope, Sender, Signals, Trail};
 use clock::{Clock, Entropy, ManualClock};
 use contracts::events::presence::PresenceEvent;
-use contracts::requests::presence::{ConnectV1, Connected, LookupV1, PeerView};
+use contracts::requests::presence::{ConnectV1, Connected, CountV1, LookupV1, PeerCounts, PeerView, Profile};
 use contracts::signals::presence::ChangedV1;
 use contracts::{Answer, Contract, Request, TenantId};
 use service::config::{self, Sources};
 use service::{Host, PLATFORM, PLATFORM_DEFAULTS, Platform, PlatformConfig};
 use tempfile::TempDir;
 use testkit::contract::{Observer, On, Place};
+use testkit::servers::Dynoxide;
 
 /// Longest wait for anything; a slow machine needs more than a quick one, and nobody waits for it in vain.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -50,26 +51,40 @@ pub(crate) async fn run_on(on: On, test: impl AsyncFnOnce(&World)) {
 async fn run_at(on: On, settings: &[(&str, &str)], test: impl AsyncFnOnce(&World)) {
     let folder = TempDir::new().unwrap();
     let (clock, hand) = Clock::manual(START_MS);
-    let world = World::start_at(Place::start(on).await, folder.path(), settings, clock, hand).await;
+    let world = World::start_at(Place::start(on).await, sqlite(folder.path()), settings, clock, hand).await;
     test(&world).await;
     world.stop().await;
 }
 
+/// The same on DynamoDB.
+pub(crate) async fn run_on_dynamo(test: impl AsyncFnOnce(&World)) {
+    let server = tokio::task::spawn_blocking(Dynoxide::start).await.unwrap();
+    let store = server.url().replace("http://", "dynamodb://");
+    let (clock, hand) = Clock::manual(START_MS);
+    let world = World::start_at(Place::start(On::Embedded).await, store, &[], clock, hand).await;
+    test(&world).await;
+    world.stop().await;
+}
+
+fn sqlite(folder: &Path) -> String {
+    format!("sqlite:{}", folder.display())
+}
+
 impl World {
     pub(crate) async fn start(folder: &Path, settings: &[(&str, &str)], clock: Clock, hand: ManualClock) -> Self {
-        Self::start_at(Place::start(On::Embedded).await, folder, settings, clock, hand).await
+        Self::start_at(Place::start(On::Embedded).await, sqlite(folder), settings, clock, hand).await
     }
 
     async fn start_at(
         mut place: Place,
-        folder: &Path,
+        store: String,
         settings: &[(&str, &str)],
         clock: Clock,
         hand: ManualClock,
     ) -> Self {
         let bus = place.bus(BTreeMap::new(), &clock, Some(&hand)).await;
         let entropy = Entropy::system();
-        let host = Host::on(platform_config(folder), bus.clone(), clock.clone(), entropy.clone());
+        let host = Host::on(platform_config(store), bus.clone(), clock.clone(), entropy.clone());
         let observer = Observer::start(&bus, presence::NAME).await;
         let platform = host.platform(presence::NAME).await.unwrap();
         let routes = presence::start(presence_config(settings), platform.clone()).await.unwrap();
@@ -127,10 +142,16 @@ impl World {
         }
     }
 
-    /// How many peers of the tenant are reachable, as the counter says.
-    pub(crate) async fn count(&self, tenant: &str) -> i64 {
-        let key = store::Key::new(format!("count#{tenant}"), "here");
-        self.platform.outbox.store().get(&key).await.unwrap().map_or(0, |item| item.counter)
+    /// How many peers of the tenant are reachable, as the counters say.
+    pub(crate) async fn count(&self, tenant: &str) -> u64 {
+        self.counts(tenant, None, None).await.here
+    }
+
+    pub(crate) async fn counts(&self, tenant: &str, room: Option<&str>, node: Option<&str>) -> PeerCounts {
+        match self.ask(tenant, &CountV1 { room: room.map(str::to_owned), node_id: node.map(id) }).await {
+            Answer::Ok(counts) => counts,
+            other => panic!("not counted: {other:?}"),
+        }
     }
 
     /// Every fact told until now, once all are told, in the order they came.
@@ -163,8 +184,12 @@ impl World {
 
 /// The next change that a gateway is told.
 pub(crate) async fn next_change(changes: &mut Signals) -> PeerView {
+    next_news(changes).await.peer
+}
+
+pub(crate) async fn next_news(changes: &mut Signals) -> ChangedV1 {
     let signal = tokio::time::timeout(SOON, changes.next()).await.expect("a signal").unwrap();
-    serde_json::from_slice::<ChangedV1>(&signal.data).unwrap().peer
+    serde_json::from_slice(&signal.data).unwrap()
 }
 
 /// Whether nothing waits. Signals in one process are handed over before the request they follow from is answered.
@@ -189,11 +214,15 @@ pub(crate) fn connect(peer: &str, connection: &str) -> ConnectV1 {
         subscription_id: id("sub-1"),
         proof_ver: 2,
         max_peers: None,
+        status: None,
+        profile: Profile::default(),
+        address: None,
     }
 }
 
-fn platform_config(folder: &Path) -> PlatformConfig {
-    let env = [("SYNAPSE_PLATFORM__STORE".to_owned(), format!("sqlite:{}", folder.display()))];
+fn platform_config(store: String) -> PlatformConfig {
+    let env = [("STORE", store), ("CREATE_RESOURCES", "true".to_owned())];
+    let env = env.map(|(name, value)| (format!("SYNAPSE_PLATFORM__{name}"), value));
     config::load(Sources { service: PLATFORM, defaults: PLATFORM_DEFAULTS, file: None, env: env.into_iter() }).unwrap()
 }
 

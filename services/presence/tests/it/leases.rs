@@ -127,10 +127,13 @@ async fn a_thousand_ended_leases_are_swept_each_once() {
 async fn a_lease_that_can_not_be_read_holds_up_no_other() {
     run(async |world| {
         world.connect(ACME, "bob", "c1").await;
-        // Older than any other, so every sweep meets it first.
-        let mut broken = store::Item::new(store::Key::new("here#acme", "broken"), 1, "no peer");
-        broken.index = Some(store::Key::new("leases", format!("{:020}#acme#broken", 1)));
-        world.platform.outbox.store().put(broken, store::Condition::Absent).await.unwrap();
+        // In every shard, and older than any other, so every sweep meets them first.
+        for shard in 0..16 {
+            let name = format!("broken-{shard}");
+            let mut broken = store::Item::new(store::Key::new("here#acme", &name), 1, "no peer");
+            broken.index = Some(store::Key::new(format!("leases#{shard:02}"), format!("{:020}#acme#{name}", 1)));
+            world.platform.outbox.store().put(broken, store::Condition::Absent).await.unwrap();
+        }
         world.hand.advance(LEASE);
         offline(world, "bob").await;
     })

@@ -2,12 +2,12 @@ use std::collections::BTreeSet;
 
 use contracts::Answer;
 use contracts::events::presence::OfflineReason;
-use contracts::requests::presence::{DisconnectV1, ListRefusal, ListV1, PeerPage};
+use contracts::requests::presence::{DisconnectV1, ListRefusal, ListV1, PeerFilter, PeerPage};
 
 use crate::harness::{ACME, World, id, run};
 
 async fn page(world: &World, tenant: &str, limit: u32, after: Option<String>) -> Result<PeerPage, String> {
-    match world.ask(tenant, &ListV1 { limit, after }).await {
+    match world.ask(tenant, &ListV1 { limit, after, filter: PeerFilter::default(), address: None }).await {
         Answer::Ok(page) => Ok(page),
         Answer::Refused(ListRefusal::InvalidPage { message }) => Err(message),
         other => panic!("{other:?}"),

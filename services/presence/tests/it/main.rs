@@ -4,6 +4,8 @@ mod callers;
 mod connections;
 #[path = "../contract/mod.rs"]
 mod contract;
+mod counting;
+mod discovery;
 mod harness;
 mod leases;
 mod listing;

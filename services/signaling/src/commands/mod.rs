@@ -4,13 +4,11 @@ pub(crate) mod end;
 pub(crate) mod open_session;
 pub(crate) mod send;
 
-use std::time::Duration;
-
 use bus::Asked;
 use contracts::PeerId;
 use contracts::events::presence::PeerStatus;
-use contracts::requests::presence::{LookupRefusal, LookupV1, PeerView};
-use service::{Rejection, expect_reply};
+use contracts::requests::presence::{LookupRefusal, PeerView};
+use service::Rejection;
 
 use crate::Signaling;
 
@@ -27,11 +25,7 @@ pub(crate) enum Unreachable {
 
 /// The other peer, if it is here and entitled.
 async fn reach(signaling: &Signaling, asked: &Asked, peer_id: &PeerId) -> Result<PeerView, Rejection<Unreachable>> {
-    let platform = &signaling.platform;
-    let (lookup, timeout) = (LookupV1 { peer_id: peer_id.clone() }, signaling.config.lookup_timeout_ms);
-    let timeout = Duration::from_millis(timeout);
-    let answer = platform.bus.ask(&platform.sender, &asked.tenant, &asked.trail, &lookup, timeout).await?;
-    let peer = expect_reply(answer).map_err(|rejection| {
+    let peer = signaling.peers.lookup(&asked.tenant, &asked.trail, peer_id).await.map_err(|rejection| {
         rejection.map_refusal(|refusal| match refusal {
             LookupRefusal::UnknownPeer => Unreachable::Unknown,
             LookupRefusal::Unknown => Unreachable::Offline,

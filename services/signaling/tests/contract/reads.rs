@@ -7,8 +7,9 @@ use contracts::requests::presence::LookupV1;
 use contracts::requests::subscription::ListProofKeysV1;
 use contracts::signals::EVERYBODY;
 use contracts::signals::gateway::EntitlementLostV1;
+use contracts::signals::presence::ChangedV1;
 use contracts::{Answer, Contract, SessionId};
-use testkit::contract::{Answers, On, ReadingSuite, golden_facts};
+use testkit::contract::{Answers, On, ReadingSuite, TENANT, golden_facts};
 
 use crate::harness::{World, run_alone};
 
@@ -19,7 +20,7 @@ async fn what_is_read_is_what_is_committed(on: On) {
         let asked = [LookupV1::KIND, ListProofKeysV1::KIND, ProofSnapshotV1::KIND];
         let others = Answers::serve(&world.bus, &asked).await;
         let read: Vec<&str> = signaling::SUBSCRIPTIONS.iter().map(|line| line.kind).collect();
-        let suite = ReadingSuite::start(signaling::NAME, &read, &[EntitlementLostV1::KIND], &asked);
+        let suite = ReadingSuite::start(signaling::NAME, &read, &[EntitlementLostV1::KIND, ChangedV1::KIND], &asked);
         // Asked for again after a while as long as it is refused or goes on.
         others.each(&suite, ProofSnapshotV1::KIND, async |_| world.hand.advance(Duration::from_secs(31))).await;
         others
@@ -33,6 +34,7 @@ async fn what_is_read_is_what_is_committed(on: On) {
         others.each(&suite, LookupV1::KIND, async |_| drop(open(world).await)).await;
         suite.ask_all(&world.bus, &world.clock).await;
         suite.signal_all(&world.bus, &world.clock, EntitlementLostV1::KIND, EVERYBODY).await;
+        suite.signal_all(&world.bus, &world.clock, ChangedV1::KIND, TENANT).await;
         for kind in read {
             let owner = if kind.starts_with("presence.") { &world.presence } else { &world.subscription };
             for fact in golden_facts(kind) {

@@ -13,7 +13,7 @@ use clock::{Clock, Entropy, ManualClock};
 use contracts::events::presence::{OfflineReason, PeerStatus, PeerWentOfflineV1, PresenceEvent};
 use contracts::events::signaling::SignalingEvent;
 use contracts::events::subscription::{ProofKeyPublishedV1, ProofRevokedV1, SubscriptionEvent};
-use contracts::requests::presence::{LookupRefusal, LookupV1, PeerView};
+use contracts::requests::presence::{LookupRefusal, LookupV1, PeerView, Profile};
 use contracts::requests::signaling::{
     Forwarded, OpenSessionRefusal, OpenSessionV1, SendRefusal, SendV1, SessionOpened,
 };
@@ -44,6 +44,8 @@ pub(crate) struct World {
     pub(crate) signer: ProofSigner,
     /// What the presence double says.
     pub(crate) peers: Arc<Mutex<HashMap<String, PeerView>>>,
+    /// How often the presence double was asked.
+    pub(crate) lookups: Arc<AtomicUsize>,
     /// How often the subscription double was asked for its keys, and what it answers.
     pub(crate) key_requests: Arc<AtomicUsize>,
     pub(crate) stuck: Arc<watch::Sender<bool>>,
@@ -57,6 +59,9 @@ pub(crate) struct World {
     sequence: AtomicUsize,
 }
 
+/// What the presence double says counts at once.
+const ASKS_EACH_TIME: [(&str, &str); 1] = [("max_cached_peers", "0")];
+
 /// Runs a test on a fresh world that knows the proof key and has `alice`, `bob` and `carol` online; fails when it leaves
 /// anything in an outbox or among the dead letters.
 pub(crate) async fn run(test: impl AsyncFnOnce(&World)) {
@@ -65,9 +70,14 @@ pub(crate) async fn run(test: impl AsyncFnOnce(&World)) {
 
 /// The same on another bus.
 pub(crate) async fn run_on(on: On, test: impl AsyncFnOnce(&World)) {
+    run_with(on, &ASKS_EACH_TIME, test).await;
+}
+
+/// The same with these settings.
+pub(crate) async fn run_with(on: On, settings: &[(&str, &str)], test: impl AsyncFnOnce(&World)) {
     let folder = TempDir::new().unwrap();
     let (clock, hand) = Clock::manual(START_MS);
-    let world = World::start_at(Place::start(on).await, folder.path(), clock, hand).await;
+    let world = World::start_at(Place::start(on).await, folder.path(), settings, clock, hand).await;
     world.serve_doubles().await;
     world.publish_key().await;
     test(&world).await;
@@ -78,19 +88,25 @@ pub(crate) async fn run_on(on: On, test: impl AsyncFnOnce(&World)) {
 pub(crate) async fn run_alone(on: On, test: impl AsyncFnOnce(&World)) {
     let folder = TempDir::new().unwrap();
     let (clock, hand) = Clock::manual(START_MS);
-    let world = World::start_at(Place::start(on).await, folder.path(), clock, hand).await;
+    let world = World::start_at(Place::start(on).await, folder.path(), &ASKS_EACH_TIME, clock, hand).await;
     test(&world).await;
     world.stop().await;
 }
 
 impl World {
     pub(crate) async fn start(folder: &Path, clock: Clock, hand: ManualClock) -> Self {
-        let world = Self::start_at(Place::start(On::Embedded).await, folder, clock, hand).await;
+        let world = Self::start_at(Place::start(On::Embedded).await, folder, &ASKS_EACH_TIME, clock, hand).await;
         world.serve_doubles().await;
         world
     }
 
-    async fn start_at(mut place: Place, folder: &Path, clock: Clock, hand: ManualClock) -> Self {
+    async fn start_at(
+        mut place: Place,
+        folder: &Path,
+        settings: &[(&str, &str)],
+        clock: Clock,
+        hand: ManualClock,
+    ) -> Self {
         let read = signaling::SUBSCRIPTIONS.iter().map(|line| (line.kind.to_owned(), vec![signaling::NAME.into()]));
         let bus = place.bus(read.collect(), &clock, Some(&hand)).await;
         let host = Host::on(platform_config(folder), bus.clone(), clock.clone(), Entropy::system());
@@ -100,6 +116,7 @@ impl World {
         let world = Self {
             signer: ProofSigner::new(key, START_MS + 86_400_000, SignerRules::new(PROOF_ISSUER, PROOF_AUDIENCE)),
             peers: Arc::default(),
+            lookups: Arc::default(),
             key_requests: Arc::default(),
             stuck: Arc::new(watch::Sender::new(true)),
             keys: Arc::new(Mutex::new(ProofKeys { keys: Vec::new() })),
@@ -117,7 +134,7 @@ impl World {
         for peer in ["alice", "bob", "carol"] {
             world.place(peer, PeerStatus::Online);
         }
-        let routes = signaling::start(signaling_config(), world.platform.clone()).await.unwrap();
+        let routes = signaling::start(signaling_config(settings), world.platform.clone()).await.unwrap();
         assert!(!routes.has_routes(), "signaling is not public");
         world
     }
@@ -125,7 +142,9 @@ impl World {
     async fn serve_doubles(&self) {
         let (peers, keys, asked) = (Arc::clone(&self.peers), Arc::clone(&self.keys), Arc::clone(&self.key_requests));
         let stuck = Arc::clone(&self.stuck);
+        let lookups = Arc::clone(&self.lookups);
         let lookup = move |_: Asked, ask: LookupV1| {
+            lookups.fetch_add(1, Ordering::Relaxed);
             let found = peers.lock().unwrap().get(ask.peer_id.as_str()).cloned();
             let mut held = stuck.subscribe();
             async move {
@@ -178,6 +197,7 @@ impl World {
             subscription_id: id(&format!("sub-{peer}")),
             proof_ver: 2,
             lease_until_ms: START_MS + 30_000,
+            profile: Profile::default(),
         };
         self.peers.lock().unwrap().insert(peer.to_owned(), view);
     }
@@ -335,7 +355,8 @@ fn platform_config(folder: &Path) -> PlatformConfig {
     config::load(Sources { service: PLATFORM, defaults: PLATFORM_DEFAULTS, file: None, env: env.into_iter() }).unwrap()
 }
 
-fn signaling_config() -> signaling::Config {
-    let env = std::iter::empty();
+fn signaling_config(settings: &[(&str, &str)]) -> signaling::Config {
+    let name = |key: &str| format!("SYNAPSE_SIGNALING__{}", key.to_ascii_uppercase());
+    let env = settings.iter().map(|(key, value)| (name(key), (*value).to_owned()));
     config::load(Sources { service: signaling::NAME, defaults: &[signaling::DEFAULTS], file: None, env }).unwrap()
 }

@@ -5,5 +5,6 @@ mod contract;
 mod ending;
 mod harness;
 mod opening;
+mod places;
 mod proofs;
 mod sending;

@@ -43,6 +43,11 @@ impl Stripe {
         Ok(Self { payment_path, transport: Transport::try_new(config, clock, entropy)?, subscriptions })
     }
 
+    /// So many processes share Stripe's rate limit from now on.
+    pub(crate) fn share(&self, processes: u32) {
+        self.transport.share(processes);
+    }
+
     /// Makes a customer and tells its id.
     pub(crate) async fn create_customer(
         &self,

@@ -1,5 +1,6 @@
 //! One pooled HTTP client for Stripe: timeouts, idempotency keys, retries, rate limits, breaker.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -29,6 +30,8 @@ pub(crate) struct Transport {
     http: reqwest::Client,
     permits: Semaphore,
     pacers: [Pacer; Endpoint::COUNT],
+    /// How many share the rate.
+    processes: AtomicU32,
     breaker: Breaker,
     clock: Clock,
     entropy: Entropy,
@@ -54,11 +57,17 @@ impl Transport {
             http: http.build().context("the HTTP client for Stripe")?,
             permits: Semaphore::new(config.concurrency),
             pacers: std::array::from_fn(|_| Pacer::new(config.rate_per_endpoint, longest_wait)),
+            processes: AtomicU32::new(1),
             breaker: Breaker::new("stripe", config.breaker.clone(), clock.clone()),
             config,
             clock,
             entropy,
         })
+    }
+
+    /// So many processes share the rate from now on.
+    pub(crate) fn share(&self, processes: u32) {
+        self.processes.store(processes, Ordering::Relaxed);
     }
 
     /// Sends a call until it is answered, refused, or no time or try is left. Every try has the same idempotency key.
@@ -114,7 +123,7 @@ impl Transport {
         };
         // Nobody waits for a turn that won't be used; the wait itself is not held against Stripe.
         drop(acquire()?);
-        let turn = self.pacers[call.endpoint as usize].turn(&self.clock).await;
+        let turn = self.pacers[call.endpoint as usize].turn(&self.clock, self.processes.load(Ordering::Relaxed)).await;
         turn.map_err(|wait| not_sent(Some(wait), "not asked, because too many calls wait for their turn"))?;
         let _permit = self.permits.acquire().await.map_err(|_| not_sent(None, "closed"))?;
         let leave = acquire()?;

@@ -1,17 +1,18 @@
 //! Each request that the subscription service serves.
 
+use bus::Trail;
 use clock::Clock;
+use contracts::Answer;
+use contracts::events::gateway::{GatewayEvent, UsageRecordedV1};
 use contracts::events::subscription::Status;
 use contracts::requests::billing::{ProofSnapshotV1, UsageV1};
-use contracts::requests::subscription::{
-    CancelV1, ChangePlanV1, CheckPlansV1, CreateCheckoutV1, CreatePortalV1, CreateV1, GetV1, ListPlansV1,
-    ListProofKeysV1, ListV1, ResumeV1, SubscriptionView, VerifyV1,
-};
+use contracts::requests::subscription::{CreateV1, GetV1, ListProofKeysV1, SubscriptionView, VerifyV1};
 use stripe_emulator::Options;
 use testkit::contract::{On, Requests};
 
 use super::changes;
 use crate::harness::{World, prove, until, wish};
+use crate::usage::used;
 
 testkit::on_every_bus!(every_request_is_answered_as_promised);
 
@@ -21,25 +22,12 @@ async fn every_request_is_answered_as_promised(on: On) {
     let mut requests = Requests::of(subscription::NAME, &platform.bus, &platform.clock);
     let view = creates(&world, &mut requests).await;
     gets(&world, &mut requests, &view).await;
+    uses(&world, &mut requests, &view).await;
     changes::changes(&world, &mut requests).await;
     changes::pages(&world, &mut requests).await;
     changes::tells(&world, &mut requests).await;
     verifies(&world, &mut requests, &view).await;
-    let keys = ListProofKeysV1 {};
-    assert_eq!(requests.good(&keys).await.keys.len(), 1);
-    requests.twice(&keys, async || state(&world).await).await;
-    requests.late(&keys, async || state(&world).await).await;
-    requests.bodies(&keys).await;
-    requests.shown_by::<ProofSnapshotV1>("tests/it/snapshot.rs");
-    requests.shown_by::<UsageV1>("tests/it/usage.rs");
-    requests.shown_by::<ListV1>("tests/it/offers.rs");
-    requests.shown_by::<ListPlansV1>("tests/it/offers.rs");
-    requests.shown_by::<CheckPlansV1>("tests/it/offers.rs");
-    requests.shown_by::<CreateCheckoutV1>("tests/it/offers.rs");
-    requests.shown_by::<CreatePortalV1>("tests/it/offers.rs");
-    requests.shown_by::<ChangePlanV1>("tests/it/changes.rs");
-    requests.shown_by::<CancelV1>("tests/it/changes.rs");
-    requests.shown_by::<ResumeV1>("tests/it/changes.rs");
+    keys(&world, &mut requests, &view).await;
     requests.finish();
 }
 
@@ -79,6 +67,41 @@ async fn gets(world: &World, requests: &mut Requests<'_>, view: &SubscriptionVie
     requests.late(&get, async || state(world).await).await;
     requests.bodies(&get).await;
     requests.refused("not_found", &GetV1 { subscription_id: "nobodys".parse().unwrap() }).await;
+}
+
+async fn uses(world: &World, requests: &mut Requests<'_>, view: &SubscriptionView) {
+    let usage = UsageV1 { subscription_id: view.subscription_id.clone() };
+    let measured = used(view, "relay_bytes", 77, world.service.platform.clock.now_ms());
+    let fact = GatewayEvent::from(UsageRecordedV1 { usage: measured });
+    world.service.publish(&Trail::new("measured"), 1, &fact).await;
+    until("it is counted", async || match world.service.ask("acme", &usage).await {
+        Answer::Ok(told) => told.windows.iter().any(|line| (line.window.as_str(), line.used) == ("month", 77)),
+        other => panic!("{other:?}"),
+    })
+    .await;
+    let told = requests.good(&usage).await;
+    assert_eq!((told.user_id, told.plan.as_str()), (view.user_id.clone(), "team"));
+    requests.one_effect(&usage, async || state(world).await, "it tells the windows of now, and they go on").await;
+    requests.late(&usage, async || state(world).await).await;
+    requests.bodies(&usage).await;
+    requests.refused("not_found", &UsageV1 { subscription_id: "nobodys".parse().unwrap() }).await;
+}
+
+/// What verifiers ask for; a proof of `view` was revoked.
+async fn keys(world: &World, requests: &mut Requests<'_>, view: &SubscriptionView) {
+    let list = ListProofKeysV1 {};
+    let keys = requests.good(&list).await.keys;
+    assert_eq!(keys.len(), 1);
+    requests.twice(&list, async || state(world).await).await;
+    requests.late(&list, async || state(world).await).await;
+    requests.bodies(&list).await;
+    let snapshot = ProofSnapshotV1 { after: None, limit: 500 };
+    let told = requests.good(&snapshot).await;
+    assert_eq!(told.keys, keys);
+    assert!(told.revocations.iter().any(|revoked| revoked.subscription_id == view.subscription_id), "{told:?}");
+    requests.twice(&snapshot, async || state(world).await).await;
+    requests.late(&snapshot, async || state(world).await).await;
+    requests.bodies(&snapshot).await;
 }
 
 async fn verifies(world: &World, requests: &mut Requests<'_>, view: &SubscriptionView) {

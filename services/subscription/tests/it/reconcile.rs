@@ -32,7 +32,7 @@ async fn finished(world: &World) -> (Value, Vec<Value>) {
     .await
 }
 
-async fn reconciled(world: &World, query: &str) -> (Value, Vec<Value>) {
+pub(crate) async fn reconciled(world: &World, query: &str) -> (Value, Vec<Value>) {
     begin(world, query).await;
     finished(world).await
 }

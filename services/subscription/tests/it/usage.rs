@@ -24,7 +24,7 @@ const PLANS: &str = r#"[{ name = "team", price_ids = { test = ["price_team_month
 const LARGER: &str = r#"[{ name = "team", price_ids = { test = ["price_team_monthly"] }, features = ["relay"],
     limits = { relay_bytes_month = 5000 } }]"#;
 
-fn used(view: &SubscriptionView, meter: &str, amount: u64, at_ms: u64) -> Usage {
+pub(crate) fn used(view: &SubscriptionView, meter: &str, amount: u64, at_ms: u64) -> Usage {
     Usage {
         subscription_id: view.subscription_id.clone(),
         node_id: "node-1".parse().unwrap(),

@@ -69,6 +69,17 @@ impl Running {
         self.secrets.point_webhooks(self.stripe.base_url(), self.fleet.public).await.unwrap();
     }
 
+    /// Has the emulator lose every webhook from now on.
+    pub(crate) async fn lose_webhooks(&self) {
+        let url = format!("{}/_emulator/delivery", self.stripe.base_url());
+        let answer = self.http.post(url).json(&json!({"drop_every": 1})).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    }
+
+    pub(crate) fn admin(&self) -> std::net::SocketAddr {
+        self.fleet.admin
+    }
+
     /// `POST /v1/subscriptions`, within the trace of `traceparent`.
     pub(crate) async fn create(&self, key: &str, traceparent: &str) -> Response {
         let request = self.http.post(self.url("/v1/subscriptions")).bearer_auth(self.token());

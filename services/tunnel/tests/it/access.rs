@@ -1,55 +1,16 @@
 //! Who may open a tunnel, and for how long.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use agent::{Options, Proved, Prover, TunnelError};
-use auth::{ProofSigner, Role, SignerRules, SigningKey};
-use bus::Trail;
+use agent::{Options, TunnelError};
+use auth::{Entitlement, Role};
 use clock::Clock;
-use contracts::events::subscription::{ProofKeyPublishedV1, ProofRevokedV1, SubscriptionEvent};
+use contracts::events::subscription::ProofRevokedV1;
 use contracts::tunnels::close;
-use outbox::Unit;
-use service::{PROOF_AUDIENCE, PROOF_ISSUER, Platform};
 
-use crate::harness::{ACME, SOON, World, entitlement, token_of, world, world_with};
-
-/// The subscription service's side: it signs and revokes.
-struct Subscriptions {
-    signer: Arc<ProofSigner>,
-    platform: Platform,
-}
-
-impl Subscriptions {
-    async fn start(world: &World) -> Self {
-        let key = SigningKey::from_seed("k-1", &[7; 32]).unwrap();
-        let until_ms = Clock::system().now_ms() + 86_400_000;
-        let signer = Arc::new(ProofSigner::new(key, until_ms, SignerRules::new(PROOF_ISSUER, PROOF_AUDIENCE)));
-        let this = Self { signer, platform: world.host.platform("subscription").await.unwrap() };
-        this.publish(1, &ProofKeyPublishedV1 { key: this.signer.public() }.into()).await;
-        this
-    }
-
-    async fn publish(&self, sequence: u64, fact: &SubscriptionEvent) {
-        let mut unit = Unit::new();
-        unit.publish(&ACME.parse().unwrap(), sequence, &Trail::new("test"), fact);
-        self.platform.outbox.commit(unit).await.unwrap();
-    }
-
-    /// Proofs for `peer` that want to be renewed `refresh_ms` after they were made; counts them.
-    fn prover(&self, peer: &str, refresh_ms: u64) -> (Prover, Arc<AtomicU64>) {
-        let (signer, peer, count) = (Arc::clone(&self.signer), peer.to_owned(), Arc::new(AtomicU64::new(0)));
-        let counted = Arc::clone(&count);
-        let prover = Prover::new(move || {
-            counted.fetch_add(1, Ordering::Relaxed);
-            let now_ms = Clock::system().now_ms();
-            let proof = signer.issue(entitlement(&peer, now_ms), now_ms).unwrap().proof;
-            Box::pin(async move { Ok(Proved { proof, refresh_at_ms: now_ms + refresh_ms }) })
-        });
-        (prover, count)
-    }
-}
+use crate::harness::{ACME, SOON, admitted, entitlement, token_of, world, world_with};
+use crate::subscriptions::Subscriptions;
 
 fn code(error: Option<TunnelError>) -> String {
     match error {
@@ -68,11 +29,23 @@ async fn without_a_good_proof_nobody_opens_a_tunnel() {
     assert_eq!(code(agent::start(options).await.err()), "proof_refused");
     let (own, _) = subscriptions.prover("laptop", 60_000);
     let options = Options { prover: Some(own), ..world.options("laptop") };
-    let agent = testkit::eventually(SOON, "the key to be known", async || {
-        agent::start(options.clone()).await.map_err(|error| error.to_string())
-    })
-    .await;
+    let agent = admitted(&options).await;
     agent.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_plan_without_tunnels_opens_none() {
+    let world = world_with(&[("proof_required", "true")]).await;
+    let subscriptions = Subscriptions::start(&world).await;
+    // The key is known.
+    subscriptions.blue(&world).await.stop().await;
+    let prover = subscriptions.prover_of(60_000, |now_ms| {
+        let features = vec!["relay".to_owned()];
+        Entitlement { features, ..entitlement("laptop", now_ms) }
+    });
+    let options = Options { prover: Some(prover), ..world.options("laptop") };
+    assert_eq!(code(agent::start(options).await.err()), "forbidden");
     world.stop().await;
 }
 
@@ -82,10 +55,7 @@ async fn a_lost_entitlement_closes_the_tunnel_with_its_reason_and_for_good() {
     let subscriptions = Subscriptions::start(&world).await;
     let (prover, _) = subscriptions.prover("laptop", 60_000);
     let options = Options { prover: Some(prover), ..world.options("laptop") };
-    let agent = testkit::eventually(SOON, "the key to be known", async || {
-        agent::start(options.clone()).await.map_err(|error| error.to_string())
-    })
-    .await;
+    let agent = admitted(&options).await;
     let until_ms = Clock::system().now_ms() + 300_000;
     let subscription_id = "sub-1".parse().unwrap();
     let revoked = ProofRevokedV1 { subscription_id, min_ver: 3, until_ms, reason: "canceled".into() };
@@ -101,10 +71,7 @@ async fn proofs_are_renewed_before_they_end() {
     let subscriptions = Subscriptions::start(&world).await;
     let (prover, count) = subscriptions.prover("laptop", 50);
     let options = Options { prover: Some(prover), ..world.options("laptop") };
-    let agent = testkit::eventually(SOON, "the key to be known", async || {
-        agent::start(options.clone()).await.map_err(|error| error.to_string())
-    })
-    .await;
+    let agent = admitted(&options).await;
     let opened = count.load(Ordering::Relaxed);
     testkit::eventually(SOON, "three renewals", async || {
         let renewed = count.load(Ordering::Relaxed) - opened;
@@ -130,4 +97,25 @@ async fn who_may_only_read_and_who_belongs_elsewhere_gets_nothing() {
     agent.stop().await;
     stranger.stop().await;
     tokio::time::timeout(Duration::from_secs(20), world.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_is_unknown_is_told_how_to_authenticate() {
+    let world = world().await;
+    for (method, path) in [("GET", "/v1/tunnels/connect"), ("PUT", "/v1/tunnels/sessions/x/proof")] {
+        for (token, code, error) in [
+            (None, "authentication_missing", ""),
+            (Some("a.b.c"), "authentication_invalid", ", error=\"invalid_token\", error_description=\"the token"),
+        ] {
+            let url = format!("http://{}{path}", world.edge);
+            let request = world.http.request(method.parse().unwrap(), url).json(&serde_json::json!({"proof": "p"}));
+            let request = token.iter().fold(request, |request, token| request.bearer_auth(token));
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.status(), 401);
+            let challenge = answer.headers()["www-authenticate"].to_str().unwrap();
+            assert!(challenge.starts_with(&format!("Bearer realm=\"synapse\"{error}")), "{challenge}");
+            assert_eq!(answer.headers()["x-error-code"], code);
+        }
+    }
+    world.stop().await;
 }

@@ -8,11 +8,13 @@ use agent::{Agent, Options, Origin, Status};
 use auth::{Entitlement, Grant, Role, TokenMinter};
 use bus::{Bus, EmbeddedOptions};
 use clock::{Clock, Entropy};
+use contracts::plans::feature;
 use reqwest::RequestBuilder;
 use service::config::{self, Sources};
 use service::{Host, PLATFORM, PLATFORM_DEFAULTS, PlatformConfig};
 use tempfile::TempDir;
 use testkit::TcpProxy;
+use testkit::contract::Observer;
 
 use crate::origin;
 
@@ -28,8 +30,10 @@ pub(crate) struct World {
     /// Between agent and edge.
     pub(crate) proxy: TcpProxy,
     pub(crate) host: Host,
+    /// What the edge tells.
+    pub(crate) observer: Observer,
     pub(crate) http: reqwest::Client,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// Settings that every test starts from; its own come after them.
@@ -40,16 +44,24 @@ pub(crate) async fn world() -> World {
 }
 
 pub(crate) async fn world_with(settings: &[(&str, &str)]) -> World {
-    let folder = TempDir::new().unwrap();
+    world_in(TempDir::new().unwrap(), settings).await
+}
+
+/// A world on what an earlier one left in `folder`.
+async fn world_in(folder: TempDir, settings: &[(&str, &str)]) -> World {
     let clock = Clock::system();
-    let bus = Bus::embedded(EmbeddedOptions::default(), clock.clone());
+    // Nobody else is here: what only others read would wait for them.
+    let read = tunnel::SUBSCRIPTIONS.iter().map(|line| (line.kind.to_owned(), vec![tunnel::NAME.to_owned()]));
+    let options = EmbeddedOptions { routes: Some(read.collect()), ..EmbeddedOptions::default() };
+    let bus = Bus::embedded(options, clock.clone());
+    let observer = Observer::start(&bus, tunnel::NAME).await;
     let host = Host::on(platform_config(&folder), bus, clock, Entropy::system());
     let platform = host.platform(tunnel::NAME).await.unwrap();
     let public = tunnel::start(edge_config(settings), platform).await.unwrap();
     let edge = host.serve_public(tunnel::NAME, public).await.unwrap();
     let proxy = TcpProxy::start(edge).await;
     let http = reqwest::Client::builder().pool_max_idle_per_host(64).build().unwrap();
-    World { edge, origin: origin::start().await, proxy, host, http, _folder: folder }
+    World { edge, origin: origin::start().await, proxy, host, observer, http, folder }
 }
 
 pub(crate) fn platform_config(folder: &TempDir) -> PlatformConfig {
@@ -107,10 +119,31 @@ impl World {
         self.http.get(self.url(path))
     }
 
+    /// Asks until the answer has this status.
+    pub(crate) async fn answers(&self, path: &str, status: u16) -> reqwest::Response {
+        testkit::eventually(SOON, &format!("{status} at {path}"), async || {
+            let answer = self.get(path).header("accept", "text/html").send().await.unwrap();
+            if answer.status() == status { Ok(answer) } else { Err(answer.status().to_string()) }
+        })
+        .await
+    }
+
+    /// Ends this edge and starts another one on its store.
+    pub(crate) async fn restarted(self, settings: &[(&str, &str)]) -> Self {
+        tokio::time::timeout(SOON, self.host.drain()).await.expect("every task heeds the stop");
+        world_in(self.folder, settings).await
+    }
+
     pub(crate) async fn stop(self) {
         let drained = tokio::time::timeout(SOON, self.host.drain()).await;
         drained.expect("every task heeds the stop");
     }
+}
+
+/// The agent, as soon as the edge takes it.
+pub(crate) async fn admitted(options: &Options) -> Agent {
+    let start = async || agent::start(options.clone()).await.map_err(|error| error.to_string());
+    testkit::eventually(SOON, "the edge to take the agent", start).await
 }
 
 /// What a proof of `peer` says.
@@ -122,7 +155,7 @@ pub(crate) fn entitlement(peer: &str, now_ms: u64) -> Entitlement {
         ver: 2,
         plan: "team".into(),
         limits: BTreeMap::new(),
-        features: Vec::new(),
+        features: vec![feature::TUNNELS.into()],
         entitled_until_ms: now_ms + 86_400_000,
         proof_id: "p-1".into(),
         peer_key: None,

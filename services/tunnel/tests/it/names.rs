@@ -2,7 +2,7 @@
 
 use agent::{Options, TunnelError};
 
-use crate::harness::{SOON, token, tunnel_id, world, world_with};
+use crate::harness::{admitted, token, tunnel_id, world, world_with};
 
 #[tokio::test]
 async fn an_agent_gets_its_own_tunnel_again_and_another_one_another() {
@@ -45,9 +45,7 @@ async fn a_name_has_one_owner_and_stays_theirs_for_a_while() {
     assert_eq!(refused(agent::start(bobs()).await.err().unwrap()), "conflict");
     ada.stop().await;
     assert_eq!(refused(agent::start(bobs()).await.err().unwrap()), "conflict", "the grace");
-    let bob =
-        testkit::eventually(SOON, "the grace to end", async || agent::start(bobs()).await.map_err(|e| e.to_string()))
-            .await;
+    let bob = admitted(&bobs()).await;
     assert_eq!(world.get("/").send().await.unwrap().status(), 200);
     bob.stop().await;
     world.stop().await;
@@ -74,11 +72,7 @@ async fn unknown_and_absent_are_told_apart_for_people_and_programs() {
     let problem: serde_json::Value = unknown.json().await.unwrap();
     assert_eq!(problem["code"], "tunnel_unknown");
     world.blue().await.stop().await;
-    let absent = testkit::eventually(SOON, "the agent to be gone", async || {
-        let answer = world.get("/").header("accept", "text/html").send().await.unwrap();
-        if answer.status() == 502 { Ok(answer) } else { Err(format!("{}", answer.status())) }
-    })
-    .await;
+    let absent = world.answers("/", 502).await;
     assert_eq!(absent.headers()["x-error-code"], "agent_offline");
     let page = absent.text().await.unwrap();
     assert!(page.contains("<h1>The other end of the tunnel is not connected</h1>"), "{page}");

@@ -101,11 +101,7 @@ async fn the_origin_sees_the_host_that_the_agent_wants_it_to_see() {
         let said = echoed(&world, world.get("/echo")).await;
         assert_eq!(header(&said, "host"), seen);
         agent.stop().await;
-        testkit::eventually(crate::harness::SOON, "the agent to be gone", async || {
-            let status = world.get("/echo").send().await.unwrap().status();
-            if status == 502 { Ok(()) } else { Err(format!("{status}")) }
-        })
-        .await;
+        world.answers("/echo", 502).await;
     }
     world.stop().await;
 }
@@ -182,11 +178,7 @@ async fn who_has_no_room_is_told_when_to_come_back() {
     let answer = world.get("/").send().await.unwrap();
     assert_eq!((answer.status().as_u16(), answer.headers()["retry-after"].to_str().unwrap()), (503, "1"));
     slow.iter().for_each(tokio::task::JoinHandle::abort);
-    testkit::eventually(crate::harness::SOON, "the room to be given back", async || {
-        let status = world.get("/").send().await.unwrap().status();
-        if status == 200 { Ok(()) } else { Err(format!("{status}")) }
-    })
-    .await;
+    world.answers("/", 200).await;
     agent.stop().await;
     world.stop().await;
 }

@@ -6,9 +6,10 @@ use contracts::events::webhook::{
     StripeCatalogueChangedV1, StripeCheckoutChangedV1, StripeCustomerChangedV1, StripeEntitlementsChangedV1,
     StripeInvoiceChangedV1, StripeSubscriptionChangedV1,
 };
+use serde_json::{Value, json};
 use testkit::contract::{Events, Observer, On};
 
-use crate::harness::{Running, Setup, pretty, subscription_event};
+use crate::harness::{NOW_S, Running, Setup, event, pretty, subscription_event};
 
 testkit::on_every_bus!(every_event_keeps_its_promises);
 
@@ -31,19 +32,50 @@ async fn every_event_keeps_its_promises(on: On) {
     let foreign = subscription_event("evt_3", "active").to_string();
     let foreign = marks.into_iter().fold(foreign, |text, (ours, theirs)| text.replace(ours, theirs));
     events.nothing_follows("a subscription of somebody else", async |_| post(&service, &foreign).await).await;
-    for kind in [
-        StripeInvoiceChangedV1::KIND,
-        StripeCheckoutChangedV1::KIND,
-        StripeCustomerChangedV1::KIND,
-        StripeEntitlementsChangedV1::KIND,
-        StripeCatalogueChangedV1::KIND,
-    ] {
-        events.shown_by(kind, "tests/it/publishing.rs");
+    for (number, (name, object, made)) in others().into_iter().enumerate() {
+        let id = format!("evt_other_{number}");
+        let body = pretty(&event(&id, name, &object));
+        let posted = async || post(&service, &body).await;
+        for fact in events.makes_by_itself(&made, posted).await {
+            assert_eq!(fact.trail.causation_id.as_deref(), Some(id.as_str()), "{name}: Stripe's event caused it");
+        }
+        events.nothing_follows("the same event of Stripe again", async |_: &Trail| posted().await).await;
     }
+    let strangers = pretty(&event("evt_strangers", "customer.updated", &json!({"id": "cus_7", "object": "customer"})));
+    events.nothing_follows("a customer of nobody here", async |_| post(&service, &strangers).await).await;
     events.finish(env!("CARGO_TARGET_TMPDIR"));
 }
 
 async fn post(service: &Running, body: &str) {
     service.post(body).await.ok();
     service.drained().await;
+}
+
+/// Stripe's events besides those of subscriptions, and what follows from each. Whose `cus_1` is, an earlier event told.
+fn others() -> Vec<(&'static str, Value, Vec<&'static str>)> {
+    let ours = json!({"synapse_tenant": "acme", "synapse_subscription": "s-1"});
+    let invoice = json!({
+        "id": "in_1", "object": "invoice", "customer": "cus_1", "status": "open", "attempt_count": 1,
+        "billing_reason": "subscription_cycle", "next_payment_attempt": NOW_S + 3_600,
+        "parent": {"subscription_details": {"subscription": "sub_1", "metadata": ours}},
+    });
+    let session = json!({
+        "id": "cs_1", "object": "checkout.session", "status": "complete", "payment_status": "paid",
+        "subscription": "sub_1", "customer": "cus_1", "metadata": ours,
+    });
+    let customer = json!({"id": "cus_1", "object": "customer", "metadata": {"synapse_tenant": "acme"}});
+    let summary = json!({
+        "object": "entitlements.active_entitlement_summary", "customer": "cus_1", "livemode": false,
+        "entitlements": {"object": "list", "data": [{"id": "ent_1", "lookup_key": "relay"}]},
+    });
+    let price = json!({"id": "price_1", "object": "price", "product": "prod_1"});
+    let billed = vec![StripeSubscriptionChangedV1::KIND, StripeInvoiceChangedV1::KIND];
+    vec![
+        ("invoice.payment_failed", invoice, billed),
+        ("checkout.session.completed", session, vec![StripeCheckoutChangedV1::KIND]),
+        ("customer.updated", customer, vec![StripeCustomerChangedV1::KIND]),
+        ("entitlements.active_entitlement_summary.updated", summary, vec![StripeEntitlementsChangedV1::KIND]),
+        ("price.updated", price.clone(), vec![StripeCatalogueChangedV1::KIND]),
+        ("price.deleted", price, vec![StripeCatalogueChangedV1::KIND]),
+    ]
 }

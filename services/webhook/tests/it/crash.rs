@@ -1,5 +1,5 @@
 //! The real program, killed with SIGKILL again and again while events pour in over HTTP and out over NATS: none is lost,
-//! none has its effect twice. 4,000 events; `SYNAPSE_TEST_SCALE=5` takes 20,000.
+//! none has its effect twice.
 
 use std::path::Path;
 use std::process::Command;
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::{SECRET, pretty, signed, subscription_event};
 
-const EVENTS: usize = 4_000;
+const EVENTS: usize = 20_000;
 const SENDERS: usize = 32;
 const KILLS: usize = 4;
 const SUBSCRIPTIONS_IN_PLAY: usize = 200;

@@ -1,25 +1,16 @@
 //! Today's samples, and the events that the services' suites just captured from real code, read by a release's types.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use contracts::reads::message_name;
 use contracts::{Entry, catalogue};
-use serde::Deserialize;
 use serde_json::Value;
 
-use crate::contract::{Release, Verdict, read_by, target_folder};
+use crate::contract::{Captured, Release, Verdict, captured, read_by};
 use crate::generate::Readers;
 use contract_gate::judge;
-
-/// A message that a service's suite captured.
-#[derive(Deserialize)]
-struct Captured {
-    message: String,
-    payload: Value,
-}
 
 pub(super) fn run(root: &Path, release: &Release) -> Result<()> {
     let messages = messages(root)?;
@@ -35,17 +26,7 @@ pub(super) fn run(root: &Path, release: &Release) -> Result<()> {
 /// What today's code says: the samples of every type, and what services really published.
 fn messages(root: &Path) -> Result<Vec<(String, Value)>> {
     let mut messages = samples();
-    let folder = target_folder(root)?.join("tmp/captured");
-    for file in
-        fs::read_dir(&folder).context("no service's suite captured an event: run `cargo xtask test contract`")?
-    {
-        let path = file?.path();
-        if path.extension().is_none_or(|found| found != "json") {
-            continue;
-        }
-        let captured: Vec<Captured> = serde_json::from_str(&fs::read_to_string(&path)?)?;
-        messages.extend(captured.into_iter().map(|one| (one.message, one.payload)));
-    }
+    messages.extend(captured(root)?.into_iter().map(|Captured { message, payload }| (message, payload)));
     Ok(messages)
 }
 
@@ -78,6 +59,9 @@ fn broken(release: &Release, messages: &[(String, Value)], verdicts: &[Verdict])
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use anyhow::Context;
     use contracts::Contract;
     use contracts::events::presence::PeerWentOfflineV1;
     use contracts::reads::{Field, Reads};

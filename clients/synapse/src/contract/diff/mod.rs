@@ -38,12 +38,19 @@ pub struct Difference {
     pub changes: Vec<Change>,
 }
 
-/// Compares two sets: `built-in`, a checkout, or a folder of goldens.
+/// Compares two sets: `built-in`, a checkout, a folder of goldens, or a release's baseline, whose services count as
+/// readers of the newer set as well.
 ///
 /// # Errors
 /// A set can't be read.
 pub fn diff(old: &str, new: &str) -> anyhow::Result<Difference> {
-    let (before, after) = (Set::load(old)?, Set::load(new)?);
+    let (before, mut after) = (Set::load(old)?, Set::load(new)?);
+    if before.is_release {
+        for (message, readers) in &before.readers {
+            let known = after.readers.entry(message.clone()).or_default();
+            known.extend(readers.iter().map(|(service, paths)| (service.clone(), paths.clone())));
+        }
+    }
     let mut names: Vec<&String> = before.messages.keys().chain(after.messages.keys()).collect();
     names.sort_unstable();
     names.dedup();

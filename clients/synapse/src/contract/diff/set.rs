@@ -10,6 +10,9 @@ use serde_json::Value;
 
 /// The folder of goldens inside a checkout.
 const GOLDEN: &str = "tests/contract/golden";
+/// What may be given.
+const KNOWN: &str =
+    "a checkout, its tests/contract/golden, a baseline in it (tests/contract/released/<version>), or `built-in`";
 /// The name of the set that this program was built with.
 pub(super) const BUILT_IN: &str = "built-in";
 
@@ -34,6 +37,8 @@ pub(super) struct Set {
     pub(super) messages: BTreeMap<String, Message>,
     /// By name of the message.
     pub(super) readers: BTreeMap<String, Readers>,
+    /// Whether it is a release, whose processes still run while the next ones roll out.
+    pub(super) is_release: bool,
 }
 
 impl Set {
@@ -48,16 +53,40 @@ impl Set {
         let path = Path::new(name);
         let inside = path.join(GOLDEN);
         if inside.is_dir() {
-            let mut set = Self { messages: goldens(&inside)?, readers: BTreeMap::new() };
-            set.readers = readers(path)?;
-            return Ok(set);
+            return Ok(Self { messages: goldens(&inside)?, readers: readers(path)?, is_release: false });
+        }
+        if path.join("release.json").is_file() {
+            return Self::released(path).with_context(|| format!("{name}: not a baseline in its checkout"));
         }
         if !path.is_dir() {
-            bail!("{name}: there is no such folder; give a checkout, its {GOLDEN}, or `{BUILT_IN}`");
+            bail!("{name}: there is no such folder; give {KNOWN}");
         }
-        let set = Self { messages: goldens(path)?, readers: of_topology() };
+        let set = Self { messages: goldens(path)?, readers: of_topology(), is_release: false };
         if set.messages.is_empty() {
-            bail!("{name}: no <kind>/schema.N.json in it; give a checkout, its {GOLDEN}, or `{BUILT_IN}`");
+            bail!("{name}: no <kind>/schema.N.json in it; give {KNOWN}");
+        }
+        Ok(set)
+    }
+
+    /// A baseline: it names revisions of the goldens beside it, and what its own services read.
+    fn released(folder: &Path) -> anyhow::Result<Self> {
+        let folder = folder.canonicalize()?;
+        let version = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let golden = folder.ancestors().nth(2).context("it lies in no checkout")?.join("golden");
+        let told = json(&folder.join("release.json"))?;
+        let date = told["date"].as_str().context("release.json: no `date`")?;
+        let mut set = Self { is_release: true, ..Self::default() };
+        for (name, revision) in told["revisions"].as_object().context("release.json: no `revisions`")? {
+            let of_it = golden.join(name);
+            let schema = json(&of_it.join(format!("schema.{revision}.json")))?;
+            // What was announced later was not known then.
+            let ending = json(&of_it.join("deprecation.json")).unwrap_or_default();
+            let known = ending["since"].as_str().is_some_and(|since| since <= date);
+            let sunset = ending["sunset"].as_str().filter(|_| known).map(str::to_owned);
+            set.messages.insert(name.clone(), Message { schema, sunset, is_retired: false });
+        }
+        for file in fs::read_dir(folder.join("reads"))? {
+            recorded(&mut set.readers, &file?.path(), &format!(" {version}"))?;
         }
         Ok(set)
     }
@@ -71,7 +100,7 @@ impl Set {
             let sunset = entry.deprecation.map(|ending| ending.sunset.to_owned());
             (name, Message { schema: (entry.schema)().to_value(), sunset, is_retired: false })
         });
-        Self { messages: messages.collect(), readers: of_topology() }
+        Self { messages: messages.collect(), readers: of_topology(), is_release: false }
     }
 }
 
@@ -127,15 +156,21 @@ fn readers(root: &Path) -> anyhow::Result<BTreeMap<String, Readers>> {
     for folder in folders {
         let path = folder?.path().join("contract/reads.json");
         if path.is_file() {
-            let recorded = json(&path)?;
-            let service = recorded["service"].as_str().with_context(|| format!("{}: no `service`", path.display()))?;
-            for (message, fields) in recorded["reads"].as_object().into_iter().flatten() {
-                let paths = fields.as_object().map(|fields| fields.keys().cloned().collect());
-                readers.entry(message.clone()).or_default().insert(service.to_owned(), paths);
-            }
+            recorded(&mut readers, &path, "")?;
         }
     }
     Ok(readers)
+}
+
+/// Adds what one service's file says; `suffix` tells apart whose file it is.
+fn recorded(readers: &mut BTreeMap<String, Readers>, path: &Path, suffix: &str) -> anyhow::Result<()> {
+    let recorded = json(path)?;
+    let service = recorded["service"].as_str().with_context(|| format!("{}: no `service`", path.display()))?;
+    for (message, fields) in recorded["reads"].as_object().into_iter().flatten() {
+        let paths = fields.as_object().map(|fields| fields.keys().cloned().collect());
+        readers.entry(message.clone()).or_default().insert(format!("{service}{suffix}"), paths);
+    }
+    Ok(())
 }
 
 /// Who subscribes, as this program knows it.

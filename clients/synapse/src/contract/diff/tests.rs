@@ -100,3 +100,22 @@ fn paths_of_the_gate_and_of_reads_meet() {
     assert_eq!(normal("$.peers[].status"), "peers[].status");
     assert!(touches("peers", "peers[].status") && touches("", "x") && !touches("peer", "peers[].status"));
 }
+
+#[test]
+fn a_baseline_is_a_set_and_its_services_still_read() {
+    let less = schema(json!({"peer_id": {"type": "string"}}), &["peer_id"]);
+    let checkout = checkout(Some(&both()), true);
+    write(checkout.path(), &format!("tests/contract/golden/{EVENT}/schema.2.json"), &less);
+    let ending = json!({"since": "2026-02-01", "sunset": "2026-06-01", "successor": "x"});
+    write(checkout.path(), &format!("tests/contract/golden/{EVENT}/deprecation.json"), &ending);
+    let release = json!({"date": "2026-01-01", "revisions": {EVENT: 1}});
+    write(checkout.path(), "tests/contract/released/0.1.0/release.json", &release);
+    let reads = json!({"service": "webhook", "reads": {EVENT: {"reason": {"types": ["string"]}}}});
+    write(checkout.path(), "tests/contract/released/0.1.0/reads/webhook.json", &reads);
+    let old = checkout.path().join("tests/contract/released/0.1.0").display().to_string();
+    let found = diff(&old, &checkout.path().display().to_string()).unwrap();
+    let text = found.text();
+    assert!(!found.ok && text.contains("BREAKS webhook 0.1.0, which reads `reason`"), "{text}");
+    assert!(text.contains("presence.other.v1\n    is new") && text.contains("will end on 2026-06-01"), "{text}");
+    assert!(!text.contains("BREAKS signaling"), "{text}");
+}

@@ -47,6 +47,8 @@ pub(super) struct Traces {
     pub(super) peers: BTreeMap<String, u64>,
     /// Subscriptions at Stripe that are not canceled.
     pub(super) stripe: Vec<String>,
+    /// What is being bought, until the answer is there.
+    pub(super) order: Option<Value>,
 }
 
 /// A request and what came back.
@@ -66,6 +68,8 @@ pub(super) enum Answer {
     Failed(Value),
     /// No answer, and why.
     Silent(String),
+    /// Nobody was asked, because this service did not answer before.
+    Unasked(String),
     /// Not one of the three forms.
     Odd(String),
 }
@@ -115,7 +119,7 @@ impl Run<'_> {
         });
         let id = envelope.id.clone();
         let answer = if self.is_given_up(owner) {
-            Answer::Silent(format!("{owner} did not answer before; not asked again"))
+            Answer::Unasked(format!("{owner} did not answer before; not asked again"))
         } else {
             self.wait_turn().await;
             let answer = self.bus.request(envelope, patience).await;
@@ -312,6 +316,12 @@ fn follows(asked: &Asked, heard: &Heard) -> Result<(), Offence> {
 }
 
 impl Asked {
+    /// A message of ours that is handed over as the broker would: what follows from it names it as its cause.
+    pub(super) fn played(kind: &'static str, envelope: &Envelope) -> Self {
+        let answer = Answer::Silent(String::new());
+        Self { kind, id: envelope.id.clone(), trail: envelope.trail.clone(), answer }
+    }
+
     /// The good answer.
     pub(super) fn ok(&self) -> Result<Value, Offence> {
         match &self.answer {
@@ -352,6 +362,7 @@ impl Asked {
             Answer::Refused(value) => Offence::new(expected, format!("the refusal {}", value["code"])).with(value),
             Answer::Failed(value) => Offence::new(expected, format!("a failure: {}", value["message"])).with(value),
             Answer::Silent(why) => Offence::new(expected, format!("no answer of {owner}: {why}")),
+            Answer::Unasked(why) => Offence::unasked(expected, why),
             Answer::Odd(text) => Offence::new(expected, "an answer of no known form").with(text),
         }
     }
@@ -362,7 +373,7 @@ impl Asked {
             Answer::Ok(_) => "ok".to_owned(),
             Answer::Refused(value) => format!("refused {}", value["code"]),
             Answer::Failed(value) => format!("failed {}", value["message"]),
-            Answer::Silent(why) => format!("no answer: {why}"),
+            Answer::Silent(why) | Answer::Unasked(why) => format!("no answer: {why}"),
             Answer::Odd(_) => "an answer of no known form".to_owned(),
         }
     }

@@ -2,16 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::asking::{Asked, Deadline, Run, request};
+use super::asking::{Answer, Asked, Deadline, Run, request};
 use super::book::Offence;
 
 /// Asks `kind` with every sort of body. `body` is one that is safe to send any number of times.
 pub(super) async fn check(run: &Run<'_>, kind: &'static str, body: &Value) {
     let promise = request(kind);
     let plain = run.ask(kind, body).await;
-    let answered = match plain.failed().is_ok() || matches!(plain.answer, super::asking::Answer::Silent(_)) {
-        true => Err(Offence::new("an answer", plain.shape())),
-        false => Ok(()),
+    let answered = match &plain.answer {
+        Answer::Unasked(why) => Err(Offence::unasked("an answer", why)),
+        Answer::Silent(_) => Err(Offence::new("an answer", plain.shape())),
+        _ if plain.failed().is_ok() => Err(Offence::new("an answer", plain.shape())),
+        _ => Ok(()),
     };
     if run.book.judge(&promise, "it is answered", answered).is_none() {
         return;
@@ -62,6 +64,9 @@ async fn retyped(run: &Run<'_>, kind: &'static str, body: &Value) {
 fn same(plain: &Asked, asked: &Asked) -> Result<(), Offence> {
     if plain.shape() == asked.shape() {
         return Ok(());
+    }
+    if let Answer::Unasked(why) = &asked.answer {
+        return Err(Offence::unasked(plain.shape(), why));
     }
     Err(Offence::new(format!("{}, as without the field", plain.shape()), asked.shape()))
 }

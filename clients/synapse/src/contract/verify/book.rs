@@ -82,12 +82,20 @@ pub struct Offence {
     /// The message that shows it, shortened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// Whether nobody was asked, because whoever had to answer is known to be silent: then nothing was seen.
+    #[serde(skip)]
+    pub(crate) is_unasked: bool,
 }
 
 impl Offence {
     /// Something else than was expected.
     pub fn new(expected: impl Into<String>, got: impl Into<String>) -> Self {
-        Self { expected: expected.into(), got: got.into(), message: None }
+        Self { expected: expected.into(), got: got.into(), message: None, is_unasked: false }
+    }
+
+    /// Nobody was asked, and why.
+    pub(crate) fn unasked(expected: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { is_unasked: true, ..Self::new(expected, why) }
     }
 
     /// With the message that shows it.
@@ -170,7 +178,11 @@ impl Book {
                 Some(value)
             }
             Err(offence) => {
-                self.note(promise, name, Verdict::Broken(offence));
+                let verdict = match offence.is_unasked {
+                    true => Verdict::NotTestable { why: offence.got },
+                    false => Verdict::Broken(offence),
+                };
+                self.note(promise, name, verdict);
                 None
             }
         }

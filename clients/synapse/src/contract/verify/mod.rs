@@ -11,6 +11,7 @@
 
 mod asking;
 mod audit;
+mod billing;
 mod bodies;
 mod book;
 mod ear;
@@ -146,6 +147,7 @@ pub async fn run(
         name: &name,
         forms: Forms::new(),
         open: &bought,
+        silences: Mutex::default(),
     });
     let run = match &target.bus {
         Some(bus) => {
@@ -176,7 +178,7 @@ pub async fn run(
         if let Some(run) = &run {
             bus_part(run).await;
         }
-        if let Some(visit) = visit.filter(|_| wants(target, "gateway")) {
+        if let Some(visit) = visit.as_ref().filter(|_| wants(target, "gateway")) {
             public::check(visit).await;
         }
     };
@@ -192,7 +194,9 @@ pub async fn run(
         run.tidy_up().await;
     }
     let left = std::mem::take(&mut *bought.lock().unwrap_or_else(PoisonError::into_inner));
-    cancel_all(target.stripe.as_ref(), left).await;
+    if let Some(visit) = &visit {
+        cancel_all(target.stripe.as_ref(), public::left(visit, left).await).await;
+    }
     let took = clock.monotonic().saturating_sub(begun);
     Ok(Report::new(book.close(), target, &name, took, &gone, cut))
 }
@@ -257,15 +261,19 @@ async fn bus_part(run: &Run<'_>) {
     if run.wants("signaling") {
         sessions::check(run).await;
     }
-    let stripe = ["subscription", "webhook", "gateway"].iter().any(|service| run.wants(service));
-    if stripe {
+    let paid = ["subscription", "webhook", "tunnel", "gateway"].iter().any(|service| run.wants(service));
+    if paid {
         subscriptions::check(run).await;
+        billing::check(run).await;
     }
-    if (stripe || run.wants("signaling"))
+    if (paid || run.wants("signaling"))
         && let Some(bought) = subscriptions::buy(run).await
     {
         if run.wants("signaling") {
             sessions::live(run, &bought).await;
+        }
+        if let Some(stripe) = run.stripe.filter(|_| paid) {
+            billing::live(run, &bought, &stripe.price).await;
         }
         subscriptions::cancel(run, &bought).await;
     }
@@ -273,6 +281,7 @@ async fn bus_part(run: &Run<'_>) {
     // What must not come has its time to come.
     run.quiet().await;
     audit::all(run);
+    billing::unseen(run);
 }
 
 /// Request kinds that no scenario knows: what is safe to ask of any.
@@ -311,7 +320,11 @@ impl Run<'_> {
                 tell(&format!("peer {peer} of {} stays until its lease ends: {}", self.tenant, offence.got));
             }
         }
-        cancel_all(self.stripe, traces.stripe).await;
+        let mut bought = traces.stripe;
+        if let Some(order) = traces.order {
+            bought.extend(subscriptions::ordered(self, &order).await);
+        }
+        cancel_all(self.stripe, bought).await;
     }
 }
 

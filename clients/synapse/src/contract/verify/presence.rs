@@ -101,7 +101,8 @@ async fn lookup(run: &Run<'_>) -> Result<Value, Offence> {
     run.ask(LOOKUP, &json!({"peer_id": "verify-alice"})).await.ok()
 }
 
-fn expect(value: &Value, field: &str, expected: &Value) -> Result<(), Offence> {
+/// Whether a field says what it should.
+pub(super) fn expect(value: &Value, field: &str, expected: &Value) -> Result<(), Offence> {
     if value[field] == *expected {
         return Ok(());
     }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::Target;
 use super::book::{Check, Promise, Sort, Verdict};
+use crate::junit;
 
 /// One contract and what it came to.
 #[derive(Clone, Debug, Serialize)]
@@ -28,7 +29,7 @@ pub struct Contract {
 /// The whole run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// Whether nothing was broken.
+    /// Whether the run went through, something held, and nothing was broken.
     pub ok: bool,
     /// Contracts held.
     pub held: usize,
@@ -65,9 +66,10 @@ impl Report {
             pages.into_iter().filter(|(promise, _)| wanted(promise.owner())).map(|page| sum(page, gone, cut)).collect();
         let count = |wanted: fn(&Verdict) -> bool| contracts.iter().filter(|one| wanted(&one.verdict)).count();
         let broken = count(|verdict| matches!(verdict, Verdict::Broken(_)));
+        let held = count(|verdict| matches!(verdict, Verdict::Held));
         Self {
-            ok: broken == 0,
-            held: count(|verdict| matches!(verdict, Verdict::Held)),
+            ok: broken == 0 && held > 0 && cut.is_none(),
+            held,
             broken,
             not_testable: count(|verdict| matches!(verdict, Verdict::NotTestable { .. })),
             checks: contracts.iter().map(|one| one.checks.len()).sum(),
@@ -76,6 +78,16 @@ impl Report {
             not_answering: gone.to_vec(),
             cut_short: cut.map(str::to_owned),
             contracts,
+        }
+    }
+
+    /// What a program that asked should end with: 0 all well, 1 something is broken, 2 it could not be found out, because
+    /// the run ended early or nothing could be looked at.
+    pub fn exit_code(&self) -> u8 {
+        match (self.ok, self.broken) {
+            (true, _) => 0,
+            (false, 0) => 2,
+            (false, _) => 1,
         }
     }
 
@@ -115,17 +127,27 @@ impl Report {
 
     /// For build servers: JUnit's XML, a suite per service, a test case per check.
     pub fn junit(&self) -> String {
-        let mut suites: BTreeMap<&str, Vec<&Contract>> = BTreeMap::new();
+        let mut suites: BTreeMap<&str, Vec<junit::Case<'_>>> = BTreeMap::new();
         for contract in &self.contracts {
-            suites.entry(&contract.owner).or_default().push(contract);
+            let class = format!("{} {}", contract.sort.word(), contract.name);
+            let cases = contract.checks.iter().map(|check| junit::Case {
+                class: class.clone(),
+                name: &check.name,
+                took_ms: None,
+                outcome: match &check.verdict {
+                    Verdict::Held => junit::Outcome::Passed,
+                    Verdict::NotTestable { why } => junit::Outcome::Skipped(why),
+                    Verdict::Broken(offence) => {
+                        let message = offence.message.as_deref().unwrap_or_default();
+                        let details = format!("expected {}\ngot {}\n{message}", offence.expected, offence.got);
+                        junit::Outcome::Failed { message: &offence.got, details }
+                    }
+                },
+            });
+            suites.entry(&contract.owner).or_default().extend(cases);
         }
-        let mut out =
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"synapse contract verify\">\n".to_owned();
-        for (owner, contracts) in suites {
-            suite(&mut out, owner, &contracts);
-        }
-        out.push_str("</testsuites>\n");
-        out
+        let suites: Vec<_> = suites.into_iter().map(|(name, cases)| junit::Suite { name, cases }).collect();
+        junit::document("synapse contract verify", &suites)
     }
 }
 
@@ -180,55 +202,6 @@ fn line(out: &mut String, contract: &Contract) {
             }
         }
     }
-}
-
-fn suite(out: &mut String, owner: &str, contracts: &[&Contract]) {
-    let all = || contracts.iter().flat_map(|contract| &contract.checks);
-    let failures = all().filter(|check| matches!(check.verdict, Verdict::Broken(_))).count();
-    let skipped = all().filter(|check| matches!(check.verdict, Verdict::NotTestable { .. })).count();
-    let _ = writeln!(
-        out,
-        "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{failures}\" errors=\"0\" skipped=\"{skipped}\">",
-        escaped(owner),
-        all().count()
-    );
-    for contract in contracts {
-        let class = escaped(&format!("{} {}", contract.sort.word(), contract.name));
-        for check in &contract.checks {
-            let _ = write!(out, "    <testcase classname=\"{class}\" name=\"{}\"", escaped(&check.name));
-            let _ = match &check.verdict {
-                Verdict::Held => writeln!(out, "/>"),
-                Verdict::NotTestable { why } => writeln!(out, "><skipped message=\"{}\"/></testcase>", escaped(why)),
-                Verdict::Broken(offence) => writeln!(
-                    out,
-                    "><failure message=\"{}\">expected {}\ngot {}\n{}</failure></testcase>",
-                    escaped(&offence.got),
-                    escaped(&offence.expected),
-                    escaped(&offence.got),
-                    escaped(offence.message.as_deref().unwrap_or_default())
-                ),
-            };
-        }
-    }
-    out.push_str("  </testsuite>\n");
-}
-
-/// Text for XML 1.0: the five entities, and no control characters, which it can't carry at all.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&apos;"),
-            '\n' | '\t' => out.push(letter),
-            other if other.is_control() || matches!(other, '\u{fffe}' | '\u{ffff}') => out.push('\u{fffd}'),
-            other => out.push(other),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -54,3 +54,20 @@ fn programs_read_every_check() {
     let broken = value["contracts"].as_array().unwrap().iter().find(|one| one["verdict"] == "broken").unwrap();
     assert_eq!(broken["checks"][1]["expected"], "a & b");
 }
+
+#[test]
+fn the_exit_code_says_whether_it_was_found_out() {
+    let target = Target { bus: None, public: None, stripe: None, services: Vec::new() };
+    let code = |verdicts: Vec<Verdict>, cut: Option<&str>| {
+        let checks = verdicts.into_iter().enumerate();
+        let checks = checks.map(|(number, verdict)| Check { name: format!("{number}"), verdict }).collect();
+        let pages = vec![(Promise::new(Sort::Event, "presence.peer_went_online.v1"), checks)];
+        Report::new(pages, &target, "verify-1", Duration::ZERO, &[], cut).exit_code()
+    };
+    let broken = || Verdict::Broken(Offence::new("a", "b"));
+    assert_eq!(code(vec![Verdict::Held], None), 0);
+    assert_eq!(code(vec![Verdict::Held, broken()], None), 1);
+    assert_eq!(code(vec![broken()], Some("it was interrupted")), 1, "what was found stands");
+    assert_eq!(code(vec![Verdict::Held], Some("it was interrupted")), 2);
+    assert_eq!(code(Vec::new(), None), 2, "nothing was looked at");
+}

@@ -18,7 +18,6 @@ const CHANGED: &str = "subscription.status_changed.v2";
 const CHANGED_OLD: &str = "subscription.status_changed.v1";
 const REJECTED: &str = "subscription.transition_rejected.v1";
 const REVOKED: &str = "subscription.proof_revoked.v1";
-const PUBLISHED: &str = "subscription.proof_key_published.v1";
 const HINT: &str = "webhook.stripe_subscription_changed.v1";
 const LOST: &str = "gateway.entitlement_lost.v1";
 
@@ -60,7 +59,6 @@ pub(super) async fn check(run: &Run<'_>) {
     bodies::check(run, GET, &nobody).await;
     bodies::check(run, VERIFY, &proof).await;
     bodies::check(run, KEYS, &json!({})).await;
-    run.book.untestable(&event(PUBLISHED), "it comes", "only told when keys are rotated, by default once a day");
     if run.stripe.is_none() {
         let name = "a subscription's life";
         for kind in [CREATED, CHANGED, CHANGED_OLD, REJECTED, REVOKED, HINT] {
@@ -70,7 +68,8 @@ pub(super) async fn check(run: &Run<'_>) {
     }
 }
 
-fn priced(asked: &Asked) -> Result<String, Offence> {
+/// A price that may be asked for, from the refusal of another.
+pub(super) fn priced(asked: &Asked) -> Result<String, Offence> {
     let refusal = asked.refused("unknown_price")?;
     let first = refusal["allowed"][0].as_str().map(str::to_owned);
     first.ok_or_else(|| Offence::new("at least one price in `allowed`", "none").with(&refusal))
@@ -90,11 +89,14 @@ pub(super) async fn buy(run: &Run<'_>) -> Option<Bought> {
     let order = json!({
         "user_id": "verify", "price_id": stripe.price, "payment_method_id": "pm_card_visa", "idempotency_key": key,
     });
+    let traces = || run.traces.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    traces().order = Some(order.clone());
     let asked = run.ask(CREATE, &order).await;
     let view = run.book.judge(&promise, "a subscription is created", asked.ok())?;
     let id = view["subscription_id"].as_str()?.to_owned();
     let stripe_id = view["stripe_subscription_id"].as_str().unwrap_or_default().to_owned();
-    run.traces.lock().unwrap_or_else(std::sync::PoisonError::into_inner).stripe.push(stripe_id.clone());
+    traces().stripe.push(stripe_id.clone());
+    traces().order = None;
     let of_it = |payload: &Value| payload["subscription_id"] == id.as_str();
     run.expect_event(CREATED, "it is told when a subscription is created", Some(&asked), of_it).await;
     let again = run.ask(CREATE, &order).await.ok().and_then(|view| same_id(&view, &id));
@@ -111,6 +113,12 @@ pub(super) async fn buy(run: &Run<'_>) -> Option<Bought> {
     Some(Bought { id, stripe_id })
 }
 
+/// The subscription at Stripe that an order made which the run was interrupted at: the same key gives the same one.
+pub(super) async fn ordered(run: &Run<'_>, order: &Value) -> Option<String> {
+    let view = run.ask(CREATE, order).await.ok().ok()?;
+    view["stripe_subscription_id"].as_str().map(str::to_owned)
+}
+
 fn same_id(view: &Value, id: &str) -> Result<(), Offence> {
     if view["subscription_id"] == id {
         return Ok(());
@@ -124,8 +132,9 @@ async fn becomes(run: &Run<'_>, id: &str, status: &str) -> Result<(), Offence> {
         loop {
             let asked = run.ask(GET, &json!({"subscription_id": id})).await;
             match asked.answer {
-                Answer::Ok(view) if view["status"] == status => return,
+                Answer::Ok(view) if view["status"] == status => return Ok(()),
                 Answer::Ok(view) => last = view["status"].clone(),
+                Answer::Unasked(why) => return Err(Offence::unasked(format!("status {status:?}"), why)),
                 _ => last = json!(asked.shape()),
             }
             run.clock.sleep(Duration::from_millis(100)).await;
@@ -133,7 +142,7 @@ async fn becomes(run: &Run<'_>, id: &str, status: &str) -> Result<(), Offence> {
     };
     // Stripe's word takes its own time.
     let done = run.clock.timeout(run.limits.patience * 2, waiting).await;
-    done.ok_or_else(|| Offence::new(format!("status {status:?}"), format!("it stays {last}")))
+    done.unwrap_or_else(|| Err(Offence::new(format!("status {status:?}"), format!("it stays {last}"))))
 }
 
 /// A proof for a peer.
@@ -209,12 +218,7 @@ async fn reject(run: &Run<'_>, bought: &Bought) {
     let mut envelope = run.envelope(HINT, hint.to_string().into(), run.trail());
     envelope.key = format!("{}/subscription/{}", run.tenant, bought.id);
     envelope.sequence = 1_000_000;
-    let asked = Asked {
-        kind: HINT,
-        id: envelope.id.clone(),
-        trail: envelope.trail.clone(),
-        answer: Answer::Silent(String::new()),
-    };
+    let asked = Asked::played(HINT, &envelope);
     let name = "a status that can't be reached from here is told as rejected";
     run.deliver(envelope.clone()).await;
     let fits = |payload: &Value| payload["subscription_id"] == bought.id.as_str() && payload["to"] == "trialing";

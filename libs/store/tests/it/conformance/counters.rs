@@ -42,6 +42,20 @@ pub(crate) async fn an_add_under_conditions(at: Bench) {
     assert_eq!(at.store.get(&key("a")).await.unwrap().unwrap().counter, 3);
 }
 
+pub(crate) async fn a_counter_is_a_condition(at: Bench) {
+    assert_conflict(at.store.delete(key("a"), Condition::Counter(0)).await, 0);
+    at.store.add(key("a"), 1, Condition::Any).await.unwrap();
+    assert_conflict(at.store.delete(key("a"), Condition::Counter(0)).await, 0);
+    at.store.add(key("a"), -1, Condition::Counter(1)).await.unwrap();
+    assert_conflict(at.store.add(key("a"), -1, Condition::Counter(1)).await, 0);
+    at.store.transact(vec![Action::Check { key: key("a"), condition: Condition::Counter(0) }]).await.unwrap();
+    at.store.delete(key("a"), Condition::Counter(0)).await.unwrap();
+    // An item that was put has a counter, too: zero.
+    let short = Item { expires_at_ms: Some(at.clock.now_ms() + 1_000), ..item("a", 7) };
+    at.store.put(short, Condition::Absent).await.unwrap();
+    at.store.put(item("a", 8), Condition::Counter(0)).await.unwrap();
+}
+
 pub(crate) async fn a_put_sets_it(at: Bench) {
     at.store.add(key("a"), 9, Condition::Any).await.unwrap();
     at.store.put(Item { counter: 1, ..item("a", 1) }, Condition::Any).await.unwrap();

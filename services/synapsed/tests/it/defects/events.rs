@@ -216,6 +216,13 @@ fn doubles_and_order() -> Vec<Defect> {
         )
         .paid(PAID),
         Defect::new(
+            "a quota that is used up is not told",
+            "subscription.quota_exceeded.v1",
+            "it is told when a quota is used up",
+            of("subscription.quota_exceeded.v1", |_| Vec::new()),
+        )
+        .paid(PAID),
+        Defect::new(
             "a lost entitlement is not told",
             "subscription.proof_revoked.v1",
             "proofs are revoked when the entitlement ends",

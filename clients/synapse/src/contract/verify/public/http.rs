@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::super::book::{Offence, Promise, Sort};
 use super::{Answered, Visit};
 
-fn route(name: &str) -> Promise {
+/// A route's promise.
+pub(super) fn route(name: &str) -> Promise {
     Promise::new(Sort::Http, name)
 }
 
@@ -145,6 +146,8 @@ pub(super) async fn buy(visit: &Visit<'_>) -> Option<Bought> {
             visit.call(Method::POST, "/v1/subscriptions", |call| call.header("Idempotency-Key", &key).json(order));
         call.await
     };
+    let open = || visit.open.lock().unwrap_or_else(PoisonError::into_inner);
+    open().order = Some((key.clone(), order.clone()));
     let first = post(&order).await.and_then(|answer| {
         answer.good(&forms.subscription, 201)?;
         let location = answer.header("location").to_owned();
@@ -154,7 +157,8 @@ pub(super) async fn buy(visit: &Visit<'_>) -> Option<Bought> {
     let view = visit.book.judge(&route(CREATE), "a subscription: 201 with its place", first)?;
     let id = view["subscription_id"].as_str()?.to_owned();
     let stripe_id = view["stripe_subscription_id"].as_str()?.to_owned();
-    visit.open.lock().unwrap_or_else(PoisonError::into_inner).push(stripe_id.clone());
+    open().ids.push(stripe_id.clone());
+    open().order = None;
     let again = post(&order).await.and_then(|answer| {
         answer.good(&forms.subscription, 201)?;
         if answer.body["subscription_id"] == id.as_str() {
@@ -174,6 +178,12 @@ pub(super) async fn buy(visit: &Visit<'_>) -> Option<Bought> {
     Some(bought)
 }
 
+/// The subscription at Stripe that an order made which the run was interrupted at: the same key gives the same one.
+pub(super) async fn ordered(visit: &Visit<'_>, key: &str, order: &Value) -> Option<String> {
+    let call = visit.call(Method::POST, "/v1/subscriptions", |call| call.header("Idempotency-Key", key).json(order));
+    call.await.ok()?.body["stripe_subscription_id"].as_str().map(str::to_owned)
+}
+
 async fn becomes(visit: &Visit<'_>, id: &str, status: &str) -> Result<(), Offence> {
     let mut last = "no answer".to_owned();
     let waiting = async {
@@ -186,6 +196,7 @@ async fn becomes(visit: &Visit<'_>, id: &str, status: &str) -> Result<(), Offenc
                     }
                     last = answer.body["status"].to_string();
                 }
+                Err(offence) if offence.is_unasked => return Err(offence),
                 Err(offence) => last = offence.got,
             }
             visit.clock.sleep(Duration::from_millis(100)).await;
@@ -215,12 +226,12 @@ pub(super) async fn sees(visit: &Visit<'_>, peer: &str) {
 pub(super) async fn cancel(visit: &Visit<'_>, bought: &Bought) {
     let Some(stripe) = visit.stripe else { return };
     let open = || visit.open.lock().unwrap_or_else(PoisonError::into_inner);
-    if !open().contains(&bought.stripe_id) {
+    if !open().ids.contains(&bought.stripe_id) {
         return;
     }
     match stripe.cancel(&bought.stripe_id).await {
         Ok(()) => {
-            open().retain(|id| *id != bought.stripe_id);
+            open().ids.retain(|id| *id != bought.stripe_id);
             let canceled = becomes(visit, &bought.id, "canceled").await;
             visit.book.judge(&route(GET), "it becomes canceled", canceled);
             let path = format!("/v1/subscriptions/{}/verify", bought.id);

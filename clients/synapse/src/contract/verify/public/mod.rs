@@ -1,9 +1,11 @@
 //! The public API as a customer speaks it: routes, problems, headers, frames.
 
+mod billing;
 mod http;
 mod socket;
 
-use std::sync::Mutex;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use clock::{Clock, Entropy};
 use contracts::frames::ServerFrame;
@@ -18,6 +20,9 @@ use serde_json::Value;
 use super::book::{Book, Offence, Promise, Sort, short};
 use super::{Limits, Stripe};
 use crate::contract::schemas;
+
+/// Calls about one thing that may go unanswered before it is not asked about any more.
+const MAX_SILENCES: u32 = 2;
 
 /// The gateway and a token for it.
 #[derive(Clone, Debug)]
@@ -34,6 +39,7 @@ pub(super) fn promises() -> Vec<Promise> {
     let http = http.into_iter().chain(["POST /v1/subscriptions/{id}/verify", "GET /v1/ws"]);
     let frames = ["hello", "outcome", "auth", "ping", "presence", "session", "signal", "closing"];
     http.map(|name| Promise::new(Sort::Http, name))
+        .chain(billing::promises())
         .chain(frames.into_iter().map(|name| Promise::new(Sort::Frame, name)))
         .collect()
 }
@@ -77,22 +83,49 @@ pub(super) struct Visit<'a> {
     /// Begins every name that the run makes up.
     pub(super) name: &'a str,
     pub(super) forms: Forms,
-    /// Subscriptions at Stripe that have to be canceled at the end.
-    pub(super) open: &'a Mutex<Vec<String>>,
+    /// What has to be canceled at the end.
+    pub(super) open: &'a Mutex<Open>,
+    /// Calls that were not answered, by what they were about.
+    pub(super) silences: Mutex<BTreeMap<String, u32>>,
+}
+
+/// What was bought and is not canceled.
+#[derive(Debug, Default)]
+pub(super) struct Open {
+    /// Subscriptions at Stripe.
+    ids: Vec<String>,
+    /// The Idempotency-Key and the order of what is being bought, until the answer is there.
+    order: Option<(String, Value)>,
+}
+
+/// Subscriptions at Stripe that a visit left, whose order it may have been interrupted at.
+pub(super) async fn left(visit: &Visit<'_>, open: Open) -> Vec<String> {
+    let Open { mut ids, order } = open;
+    if let Some((key, order)) = order {
+        ids.extend(http::ordered(visit, &key, &order).await);
+    }
+    ids
 }
 
 /// Visits the API.
-pub(super) async fn check(visit: Visit<'_>) {
-    http::check(&visit).await;
-    socket::check(&visit).await;
-    match http::buy(&visit).await {
+pub(super) async fn check(visit: &Visit<'_>) {
+    http::check(visit).await;
+    billing::check(visit).await;
+    socket::check(visit).await;
+    match http::buy(visit).await {
         Some(bought) => {
-            socket::live(&visit, &bought).await;
-            http::cancel(&visit, &bought).await;
+            if let Some(stripe) = visit.stripe {
+                billing::live(visit, &bought, &stripe.price).await;
+            }
+            socket::live(visit, &bought).await;
+            http::cancel(visit, &bought).await;
         }
         None => {
+            let why = match visit.stripe {
+                None => super::subscriptions::WOULD_CHARGE,
+                Some(_) => "needs a subscription, and none could be bought: see POST /v1/subscriptions",
+            };
             for promise in ["presence", "session", "signal"] {
-                let why = super::subscriptions::WOULD_CHARGE;
                 visit.book.untestable(&Promise::new(Sort::Frame, promise), "with a proof", why);
             }
         }
@@ -142,12 +175,22 @@ impl Visit<'_> {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Answered, Offence> {
+        let (client, request) = request.timeout(self.limits.patience * 2).build_split();
+        let request = request.map_err(|error| Offence::new("a request that can be sent", error.to_string()))?;
+        // `/v1/subscriptions/…`: what hangs there may be fine elsewhere.
+        let about = request.url().path().split('/').nth(2).unwrap_or_default().to_owned();
+        let silences = || self.silences.lock().unwrap_or_else(PoisonError::into_inner);
+        if silences().get(&about).is_some_and(|count| *count >= MAX_SILENCES) {
+            let why = format!("the gateway did not answer about {about} before; not asked again");
+            return Err(Offence::unasked("an answer of the gateway", why));
+        }
         self.clock.sleep(self.limits.interval()).await;
         let failed = |error: reqwest::Error| {
+            *silences().entry(about.clone()).or_default() += 1;
             let why = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
             Offence::new("an answer of the gateway", format!("none: {error}{why}"))
         };
-        let response = request.timeout(self.limits.patience * 2).send().await.map_err(failed)?;
+        let response = client.execute(request).await.map_err(failed)?;
         let header =
             |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let (status, content_type) = (response.status().as_u16(), header("content-type").to_owned());
