@@ -81,17 +81,24 @@ struct Look {
     form: Option<String>,
 }
 
+/// A status and what to do.
+type Refused = (StatusCode, &'static str);
+
+fn refused((status, error): Refused) -> Response {
+    refusal(status, error)
+}
+
 impl Inner {
-    fn eyes(&self, look: &Look, headers: &HeaderMap) -> Result<Eyes<'_>, Response> {
+    fn eyes(&self, look: &Look, headers: &HeaderMap) -> Result<Eyes<'_>, Refused> {
         let sees_secrets = look.secrets.as_deref() == Some("shown");
         if sees_secrets && !has_token(self, headers) {
-            return Err(refusal(StatusCode::FORBIDDEN, "secrets: only the page shows them, to who switches them on"));
+            return Err((StatusCode::FORBIDDEN, "secrets: only the page shows them, to who switches them on"));
         }
         Ok(Eyes { redaction: &self.options.redaction, sees_secrets })
     }
 
-    fn with<T>(&self, id: u64, read: impl FnOnce(&Exchange) -> T) -> Result<T, Response> {
-        let gone = || refusal(StatusCode::NOT_FOUND, "this exchange is not kept any more; newer ones took its place");
+    fn with<T>(&self, id: u64, read: impl FnOnce(&Exchange) -> T) -> Result<T, Refused> {
+        let gone = || (StatusCode::NOT_FOUND, "this exchange is not kept any more; newer ones took its place");
         self.book().get(id).map(read).ok_or_else(gone)
     }
 
@@ -122,7 +129,7 @@ async fn state(State(inner): Shared) -> Json<Value> {
 async fn list(State(inner): Shared, Query(filter): Query<Filter>, look: Query<Look>, headers: HeaderMap) -> Response {
     let eyes = match inner.eyes(&look, &headers) {
         Ok(eyes) => eyes,
-        Err(refused) => return refused,
+        Err(error) => return refused(error),
     };
     let book = inner.book();
     let exchanges = book.newest().filter(|exchange| filter.matches(exchange));
@@ -139,7 +146,7 @@ async fn clear(State(inner): Shared) -> StatusCode {
 
 async fn one(State(inner): Shared, Path(id): Path<u64>, look: Query<Look>, headers: HeaderMap) -> Response {
     let seen = inner.eyes(&look, &headers).and_then(|eyes| inner.with(id, |found| detail(found, eyes, look.after)));
-    seen.map_or_else(|refused| refused, |view| Json(view).into_response())
+    seen.map_or_else(refused, |view| Json(view).into_response())
 }
 
 async fn body(State(inner): Shared, Path((id, side)): Path<(u64, String)>, look: Query<Look>) -> Response {
@@ -162,7 +169,7 @@ async fn body(State(inner): Shared, Path((id, side)): Path<(u64, String)>, look:
             (headers, plain.unwrap_or(bytes)).into_response()
         }
         Ok(None) => refusal(StatusCode::NOT_FOUND, "side: must be request or response"),
-        Err(refused) => refused,
+        Err(error) => refused(error),
     }
 }
 
@@ -179,7 +186,7 @@ async fn export_all(
         exchanges.reverse();
         har::log(exchanges.into_iter(), eyes, max)
     });
-    log.map_or_else(|refused| refused, |log| har_file("tunnel.har", &log))
+    log.map_or_else(refused, |log| har_file("tunnel.har", &log))
 }
 
 async fn export_one(State(inner): Shared, Path(id): Path<u64>, look: Query<Look>, headers: HeaderMap) -> Response {
@@ -187,7 +194,7 @@ async fn export_one(State(inner): Shared, Path(id): Path<u64>, look: Query<Look>
     let log = inner
         .eyes(&look, &headers)
         .and_then(|eyes| inner.with(id, |exchange| har::log(std::iter::once(exchange), eyes, max)));
-    log.map_or_else(|refused| refused, |log| har_file(&format!("tunnel-{id}.har"), &log))
+    log.map_or_else(refused, |log| har_file(&format!("tunnel-{id}.har"), &log))
 }
 
 fn har_file(name: &str, log: &Value) -> Response {
@@ -260,7 +267,7 @@ async fn replay(State(inner): Shared, Path(id): Path<u64>, body: Bytes) -> Respo
     let edited = match inner.with(id, |exchange| edited(&inner, exchange, edit)) {
         Ok(Ok(edited)) => edited,
         Ok(Err((status, error))) => return refusal(status, &error),
-        Err(refused) => return refused,
+        Err(error) => return refused(error),
     };
     let (source, edited) = edited;
     let proxy = lock(&inner.sources).get(source).and_then(|source| source.proxy.upgrade());

@@ -183,25 +183,12 @@ impl Wanted {
             None => format!("--{}", key.replace('_', "-")),
         };
         let before = problems.0.len();
-        let (address, has_tls) = match address(&self.origin) {
-            Ok(found) => found,
-            Err(rule) => {
-                problems.add(&field("origin"), rule);
-                return None;
-            }
-        };
-        let mut origin = match Origin::try_new(&address) {
-            Ok(origin) if origin.address.port().is_some() => origin,
-            Ok(_) => {
-                problems.add(&field("origin"), format!("{address:?} names no port; write it like {address}:3000"));
-                return None;
-            }
-            Err(_) => {
-                problems.add(&field("origin"), format!("{address:?} is no host and port"));
-                return None;
-            }
-        };
-        origin.tls = self.trust(has_tls, &field, problems);
+        let mut origin = origin(&self.origin).unwrap_or_else(|rule| {
+            problems.add(&field("origin"), rule);
+            // Stands in for the one that can't be, so that the other fields are looked at.
+            Origin::try_new("127.0.0.1:1").expect("a host and a port")
+        });
+        origin.tls = self.trust(self.origin.starts_with(HTTPS), &field, problems);
         origin.http2 = self.origin_http2;
         match self.host_header.as_deref().unwrap_or("public") {
             "public" => {}
@@ -253,17 +240,23 @@ impl Wanted {
     }
 }
 
-/// Host and port, and whether there is TLS.
-fn address(given: &str) -> Result<(String, bool), String> {
-    if !given.is_empty() && given.bytes().all(|byte| byte.is_ascii_digit()) {
+/// What begins an origin behind TLS.
+const HTTPS: &str = "https://";
+
+/// The origin without its TLS.
+fn origin(given: &str) -> Result<Origin, String> {
+    let address = if !given.is_empty() && given.bytes().all(|byte| byte.is_ascii_digit()) {
         let port = given.parse::<u16>().ok().filter(|port| *port > 0);
-        return port.map(|port| (format!("127.0.0.1:{port}"), false)).ok_or_else(|| format!("{given} is no port"));
-    }
-    let (rest, has_tls) = match given.strip_prefix("https://") {
-        Some(rest) => (rest, true),
-        None => (given.strip_prefix("http://").unwrap_or(given), false),
+        format!("127.0.0.1:{}", port.ok_or_else(|| format!("{given} is no port"))?)
+    } else {
+        let rest = given.strip_prefix(HTTPS).or_else(|| given.strip_prefix("http://")).unwrap_or(given);
+        rest.trim_end_matches('/').to_owned()
     };
-    Ok((rest.trim_end_matches('/').to_owned(), has_tls))
+    let origin = Origin::try_new(&address).map_err(|_| format!("{address:?} is no host and port"))?;
+    match origin.address.port() {
+        Some(_) => Ok(origin),
+        None => Err(format!("{address:?} names no port; write it like {address}:3000")),
+    }
 }
 
 fn is_host(name: &str) -> bool {
@@ -321,14 +314,15 @@ mod tests {
         let bad = Wanted {
             name: Some("-x".into()),
             auth: Some("nopassword".into()),
+            origin: "localhost".into(),
             host_header: Some("a b".into()),
             insecure_origin: true,
             agent_id: Some("no good".into()),
-            ..wanted("3000")
+            ..Wanted::default()
         };
         let text = refused(&bad, Some("web"));
-        assert!(text.starts_with("5 problems:"), "{text}");
-        for field in ["name", "auth", "host_header", "insecure_origin", "agent_id"] {
+        assert!(text.starts_with("6 problems:"), "{text}");
+        for field in ["origin", "name", "auth", "host_header", "insecure_origin", "agent_id"] {
             assert!(text.contains(&format!("\n  tunnels.web.{field}: ")), "{field} in {text}");
         }
         assert!(refused(&bad, None).contains("--host-header: "), "on the command line fields are options");
