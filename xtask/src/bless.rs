@@ -30,6 +30,7 @@ pub(crate) const GENERATORS: &[(&str, Generator)] = &[
     ("asyncapi", generate::asyncapi),
     ("topology", generate::topology),
     ("errors page", generate::errors_page),
+    ("openapi", generate::openapi),
     ("typescript", generate::typescript),
 ];
 

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use testkit::servers::{Dynoxide, Moto, Nats, NatsVersion};
 use testkit::{Process, eventually_blocking, free_port};
 
-pub(crate) use verify::served;
+pub(crate) use verify::{served, with_served};
 
 use crate::process;
 use crate::tools;

@@ -9,6 +9,7 @@ mod contract;
 mod defects;
 mod deploy;
 mod manifests;
+mod openapi;
 mod stripe_sdks;
 
 use std::path::Path;
@@ -61,6 +62,13 @@ const SUITES: &[Suite] = &[
         part_of: None,
         needs: stripe_sdks::NEEDS,
         run: |root, _| stripe_sdks::run(root),
+    },
+    Suite {
+        name: "openapi",
+        about: "the OpenAPI document is valid, and a running system answers as it says, whatever is asked",
+        part_of: None,
+        needs: &["openapi"],
+        run: |root, _| openapi::run(root),
     },
     Suite {
         name: "browser",

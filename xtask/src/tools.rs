@@ -77,6 +77,12 @@ pub(crate) const TOOLS: &[Tool] = &[
         program: "bin/check-jsonschema",
     },
     Tool {
+        name: "openapi",
+        version: "openapi-spec-validator 0.9.0, schemathesis 4.32.5",
+        source: Source::Python { requirements: "openapi.txt", text: include_str!("../tools/openapi.txt") },
+        program: "bin/schemathesis",
+    },
+    Tool {
         name: "npm",
         version: "@asyncapi/parser 3.6.3, typescript 5.9.3",
         source: Source::Npm {
@@ -106,6 +112,12 @@ pub(crate) const TOOLS: &[Tool] = &[
         version: "Debian's newest",
         source: Source::DebianTree { package: "chromium", program: "usr/lib/chromium/chromium" },
         program: "bin/chromium",
+    },
+    Tool {
+        name: "coturn",
+        version: "Debian's newest",
+        source: Source::DebianTree { package: "coturn", program: "usr/bin/turnserver" },
+        program: "bin/turnserver",
     },
     Tool {
         name: "playwright",

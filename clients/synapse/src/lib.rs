@@ -10,6 +10,7 @@ pub mod contract;
 pub mod dead_letters;
 pub mod demo;
 mod junit;
+pub mod limits;
 pub mod tunnel;
 pub mod webhooks;
 

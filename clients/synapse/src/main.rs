@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use synapse::demo::{self, Reporter, Target};
-use synapse::{Told, billing, conformance, contract, dead_letters, tunnel, webhooks};
+use synapse::{Told, billing, conformance, contract, dead_letters, limits, tunnel, webhooks};
 
 /// Talk to a Synapse-D installation.
 #[derive(Parser)]
@@ -24,6 +24,8 @@ enum Command {
     DeadLetters(dead_letters::Arguments),
     /// Subscriptions, usage, plans, proofs' keys; reconcile with Stripe.
     Billing(billing::Arguments),
+    /// Rate limits: list, show, reset.
+    Limits(limits::Arguments),
     /// Give a program on this machine a public URL.
     Tunnel(tunnel::Arguments),
     /// What Stripe sent: list, show, replay, dead letters.
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
                 Command::Tunnel(arguments) => tunnel::run(arguments).await,
                 Command::Conformance(arguments) => conformance::command(arguments).await,
                 Command::Contract(arguments) => Ok(contract::run(arguments).await),
+                Command::Limits(arguments) => limits::run(arguments).await.map(Told::print),
                 Command::DeadLetters(arguments) => dead_letters::run(arguments).await.map(Told::print),
                 Command::Webhooks(arguments) => webhooks::run(arguments).await.map(Told::print),
             }

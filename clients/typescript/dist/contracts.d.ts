@@ -142,12 +142,42 @@ export type ClientFrame = {
     action: "list";
     /** Where the last page ended. */
     after?: string | null;
+    /** Those with this capability. */
+    capability?: string | null;
+    /** Those in this room. */
+    room?: string | null;
+    /** Those that come from the same public address as this connection. */
+    same_network?: boolean;
+    /** Those with this tag. */
+    tag?: string | null;
+} | {
+    action: "count";
+    /** Also how many are in this room. */
+    room?: string | null;
+} | {
+    action: "describe";
+    /** What I can do. */
+    capabilities?: string[] | null;
+    /** The public keys that prove who I am. */
+    identity_keys?: IdentityKey[] | null;
+    /** Words I can be found by. */
+    tags?: string[] | null;
+    /** How I can be reached, the best first. */
+    transports?: Transport[] | null;
 } | {
     action: "set_status";
     /** `online` or `away`. */
     status: PeerStatus;
 } | {
     action: "subscribe";
+    /** Those with this capability. */
+    capability?: string | null;
+    /** Those in this room. */
+    room?: string | null;
+    /** Those that come from the same public address as this connection. */
+    same_network?: boolean;
+    /** Those with this tag. */
+    tag?: string | null;
 } | {
     action: "unsubscribe";
 }) | {
@@ -219,6 +249,14 @@ export type ConnectRefusal = {
     /** How many that is. */
     limit: number;
 } | {
+    code: "invalid_transition";
+    /** How it should have begun. */
+    to: PeerStatus;
+} | {
+    code: "invalid";
+    /** Every rule that is broken, each as `field: rule`. */
+    violations: string[];
+} | {
     code: "unknown";
 } | (string & {});
 /** The peer's place is taken. */
@@ -227,7 +265,17 @@ export interface Connected {
     generation: number;
     /** How long the lease lasts without a heartbeat, milliseconds. */
     lease_ms: number;
+    /** The name of its network, where its address was told. */
+    network?: string | null;
 }
+/** Why a count was refused. */
+export type CountRefusal = {
+    code: "invalid";
+    /** Which field and rule. */
+    message: string;
+} | {
+    code: "unknown";
+} | (string & {});
 /** Why a subscription was not created. */
 export type CreateRefusal = {
     /** What may be asked for. */
@@ -267,6 +315,18 @@ export interface CreateSubscription {
     /** A Stripe price on the allow-list. */
     price_id: string;
 }
+/** Why a description was refused. */
+export type DescribeRefusal = {
+    code: "unknown_peer";
+} | {
+    code: "stale_generation";
+} | {
+    code: "invalid";
+    /** Every rule that is broken, each as `field: rule`. */
+    violations: string[];
+} | {
+    code: "unknown";
+} | (string & {});
 /** Why a leave was refused. */
 export type DisconnectRefusal = {
     code: "unknown_peer";
@@ -375,6 +435,13 @@ export interface HelloLimits {
     /** Rooms that a connection may be in. */
     rooms: number;
 }
+/** A public key that proves who a peer is. */
+export interface IdentityKey {
+    /** The key, base64url without padding (RFC 4648 §5): 32 bytes of `ed25519` (RFC 8032) and `x25519` (RFC 7748), 65 of `p256` (uncompressed, SEC 1 §2.3.3). */
+    key: string;
+    /** Which kind. */
+    kind: KeyKind;
+}
 /** A pushed frame that is kept for a resume. */
 export interface KeptFrame {
     /** The frame. */
@@ -382,6 +449,8 @@ export interface KeptFrame {
     /** The id of the message that brought it: what came by two ways is told once. */
     source: string;
 }
+/** Kinds of identity keys. */
+export type KeyKind = "ed25519" | "x25519" | "p256" | "unknown" | (string & {});
 /** Why a listing was refused. */
 export type ListRefusal = {
     code: "invalid_page";
@@ -396,6 +465,17 @@ export type LookupRefusal = {
 } | {
     code: "unknown";
 } | (string & {});
+/** What a reachable peer is found by. For processes of the platform only: a room's name opens the room, and a network's name tells who sits together. */
+export interface Marks {
+    /** Its capabilities. */
+    capabilities?: string[];
+    /** The name of its network: a keyed hash of its public address, different in every tenant. */
+    network?: string | null;
+    /** Rooms it is in. */
+    rooms?: string[];
+    /** Its tags. */
+    tags?: string[];
+}
 /** The keys are public; nobody is refused. */
 export type NeverRefused = {
     code: "unknown";
@@ -434,7 +514,29 @@ export interface PaymentStep {
     /** A page of Stripe's on which the customer pays. */
     hosted_invoice_url?: string | null;
 }
-/** A page of peers. */
+/** What happened to a peer, as one who watches sees it: with a choice, coming into it is to join. */
+export type PeerChange = "joined" | "left" | "updated" | "unknown" | (string & {});
+/** How many are here. */
+export interface PeerCounts {
+    /** Peers of the tenant that are not offline. */
+    here: number;
+    /** Those at the gateway process that was asked for. */
+    node?: number | null;
+    /** Those in the room that was asked for. */
+    room?: number | null;
+}
+/** By what peers are chosen; everything that is set must hold. */
+export interface PeerFilter {
+    /** With this capability. */
+    capability?: string | null;
+    /** In the network that presence gave this name (`network` of [`super::Connected`]). */
+    network?: string | null;
+    /** In this room. */
+    room?: string | null;
+    /** With this tag. */
+    tag?: string | null;
+}
+/** A page of peers. It may hold fewer than asked for, even none, while `next` says that more may follow. */
 export interface PeerPage {
     /** Set while more may follow. */
     next?: string | null;
@@ -485,6 +587,8 @@ export interface PeerView {
     node_id: string;
     /** Which peer. */
     peer_id: string;
+    /** What it tells of itself. */
+    profile?: Profile;
     /** The `ver` of the proof it connected with; a revocation above it ends the entitlement. */
     proof_ver: number;
     /** Where it stands. */
@@ -534,13 +638,19 @@ export type PortalRefusal = {
 } | {
     code: "unknown";
 } | (string & {});
-/** A peer came, went or changed its status. Addressed by tenant; every gateway process takes it. */
+/** A peer came, went, changed its status, told of itself or changed rooms. Addressed by tenant; every gateway process takes it, and whoever keeps what presence said. */
 export interface PresenceChangedV1 {
+    /** What it was found by before; absent when it was not here. */
+    before?: Marks | null;
+    /** What it is found by now; absent when it is gone. */
+    marks?: Marks | null;
     /** The peer as it is now. */
     peer: PeerView;
 }
 /** A peer has connected to a gateway. A newer connection of the same peer replaces the older one. */
 export interface PresenceConnectV1 {
+    /** The public address it comes from. Only a keyed hash of it is kept, to tell who shares a network. */
+    address?: string | null;
     /** The connection; the same one again changes nothing. */
     connection_id: string;
     /** Most peers that may be here under this subscription at once (`peers` of its proof's limits). */
@@ -549,8 +659,12 @@ export interface PresenceConnectV1 {
     node_id: string;
     /** Which peer. */
     peer_id: string;
+    /** What it tells of itself. */
+    profile?: Profile;
     /** `ver` of its proof. */
     proof_ver: number;
+    /** `connecting` for a peer that is not ready yet and says `online` itself; `online` unless set. */
+    status?: PeerStatus | null;
     /** The subscription that entitles it (`sid` of its proof). */
     subscription_id: string;
     /** Whose it is. */
@@ -561,6 +675,46 @@ export type PresenceConnectV1Reply = {
     ok: Connected;
 } | {
     refused: ConnectRefusal;
+} | {
+    failed: Failure;
+};
+/** How many peers of the tenant are here? Answered from counters, however many there are. */
+export interface PresenceCountV1 {
+    /** Also how many are at this gateway process. */
+    node_id?: string | null;
+    /** Also how many are in this room. */
+    room?: string | null;
+}
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type PresenceCountV1Reply = {
+    ok: PeerCounts;
+} | {
+    refused: CountRefusal;
+} | {
+    failed: Failure;
+};
+/** A connected peer tells of itself. What is left out stays as it was; what is given replaces it whole. */
+export interface PresenceDescribeV1 {
+    /** Its capabilities. */
+    capabilities?: string[] | null;
+    /** On which connection. */
+    generation: number;
+    /** The public keys that prove who it is. */
+    identity_keys?: IdentityKey[] | null;
+    /** Which peer. */
+    peer_id: string;
+    /** The rooms it is in, from its gateway: at most 24 of 1 to 100 characters of `[A-Za-z0-9_-]`. */
+    rooms?: string[] | null;
+    /** Its tags. */
+    tags?: string[] | null;
+    /** How it can be reached. */
+    transports?: Transport[] | null;
+}
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type PresenceDescribeV1Reply = {
+    ok: PeerView;
+} | {
+    refused: DescribeRefusal;
 } | {
     failed: Failure;
 };
@@ -590,8 +744,12 @@ export interface PresenceHeartbeatV1 {
 }
 /** Who is here? Peers of the tenant that are not offline, by id. */
 export interface PresenceListV1 {
+    /** Only those that share a network with this public address. */
+    address?: string | null;
     /** Where the last page ended. */
     after?: string | null;
+    /** Only those. */
+    filter?: PeerFilter;
     /** Peers a page, 1 to 100. */
     limit: number;
 }
@@ -616,6 +774,15 @@ export type PresenceLookupV1Reply = {
 } | {
     failed: Failure;
 };
+/** A reachable peer tells other things of itself than before: tags, capabilities, transports or identity keys. */
+export interface PresencePeerDescribedV1 {
+    /** On which connection. */
+    generation: number;
+    /** Which peer. */
+    peer_id: string;
+    /** All that it tells of itself now. */
+    profile: Profile;
+}
 /** A reachable peer changed its status. */
 export interface PresencePeerStatusChangedV1 {
     /** On which connection. */
@@ -642,6 +809,8 @@ export interface PresencePeerWentOnlineV1 {
     node_id: string;
     /** Which peer. */
     peer_id: string;
+    /** What it tells of itself. */
+    profile?: Profile;
     /** The subscription that entitles it. */
     subscription_id: string;
 }
@@ -699,6 +868,17 @@ export interface Problem {
     type: string;
     /** Every rule that was broken, all at once. */
     violations?: Violation[];
+}
+/** What a peer tells others of itself. It lasts as long as the connection it was told on. */
+export interface Profile {
+    /** What it can do (`video`, `file:v2`): as many and as long as tags. */
+    capabilities?: string[];
+    /** The public keys that prove who it is: at most 2, the one in use first. */
+    identity_keys?: IdentityKey[];
+    /** Words it can be found by (`team-a`): at most 10 of 1 to 50 characters of `[A-Za-z0-9_.:-]`. */
+    tags?: string[];
+    /** How it can be reached, the best first: at most 8. */
+    transports?: Transport[];
 }
 /** A signed proof. */
 export interface ProofIssued {
@@ -770,6 +950,8 @@ export type Reply = {
 } | {
     /** Whether it is all of it. */
     complete: boolean;
+    /** Of whom. */
+    filter?: PeerFilter;
     /** What was pushed after the offset, in order. */
     frames: KeptFrame[];
     is: "history";
@@ -875,6 +1057,8 @@ export type ServerFrame = {
     result?: unknown;
     type: "outcome";
 } | {
+    /** What happened. */
+    change?: PeerChange | null;
     /** Its number in the epoch. */
     offset: number;
     /** The peer as it is now. */
@@ -1397,6 +1581,15 @@ export interface TicketIssued {
     /** Stands for the caller's access token, once. */
     ticket: string;
 }
+/** A way to a peer. */
+export interface Transport {
+    /** Where, in the kind's own words; nothing for what signaling settles. 1 to 200 printable ASCII characters. */
+    address?: string | null;
+    /** Which kind. */
+    kind: TransportKind;
+}
+/** Kinds of ways to a peer. */
+export type TransportKind = "webrtc" | "local_network" | "bluetooth" | "relay" | "unknown" | (string & {});
 /** Tunnels of a subscription carried requests. */
 export interface TunnelUsageRecordedV1 {
     /** How much, of whom, when. */
@@ -1618,6 +1811,7 @@ export interface WebhookStripeSubscriptionChangedV1 {
 /** Events by kind. */
 export interface Events {
     "gateway.usage_recorded.v1": GatewayUsageRecordedV1;
+    "presence.peer_described.v1": PresencePeerDescribedV1;
     "presence.peer_status_changed.v1": PresencePeerStatusChangedV1;
     "presence.peer_went_offline.v1": PresencePeerWentOfflineV1;
     "presence.peer_went_online.v1": PresencePeerWentOnlineV1;
@@ -1644,6 +1838,8 @@ export interface Events {
 /** Replies by kind. */
 export interface Replies {
     "presence.connect.v1": PresenceConnectV1Reply;
+    "presence.count.v1": PresenceCountV1Reply;
+    "presence.describe.v1": PresenceDescribeV1Reply;
     "presence.disconnect.v1": PresenceDisconnectV1Reply;
     "presence.list.v1": PresenceListV1Reply;
     "presence.lookup.v1": PresenceLookupV1Reply;
@@ -1668,6 +1864,8 @@ export interface Replies {
 /** Requests by kind. */
 export interface Requests {
     "presence.connect.v1": PresenceConnectV1;
+    "presence.count.v1": PresenceCountV1;
+    "presence.describe.v1": PresenceDescribeV1;
     "presence.disconnect.v1": PresenceDisconnectV1;
     "presence.list.v1": PresenceListV1;
     "presence.lookup.v1": PresenceLookupV1;

@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use crate::http::Problem;
 use crate::requests::presence::PeerView;
-use crate::signals::signaling::{DeliverV1, PeerSignal};
-use crate::{ConnectionId, Contract, PeerId, SessionId, UserId};
+use crate::signals::signaling::{Binding, DeliverV1, PeerSignal, Receipt};
+use crate::{ConnectionId, Contract, PeerId, SessionId, SignalId, UserId};
 
 /// The subprotocol's name in `Sec-WebSocket-Protocol`: JSON in text messages.
 pub const SUBPROTOCOL: &str = "synapse.v1";
@@ -114,8 +114,11 @@ pub enum ClientFrame {
         id: String,
         /// With whom.
         to: PeerId,
+        /// Further members, for a session of more than two.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        others: Vec<PeerId>,
     },
-    /// Pass a signal on to the other peer of a session.
+    /// Pass a signal on to another peer of a session.
     Signal {
         /// Names this frame.
         id: String,
@@ -123,6 +126,17 @@ pub enum ClientFrame {
         session_id: SessionId,
         /// What to pass on.
         signal: PeerSignal,
+        /// Which member it is for; a session of two needs none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<PeerId>,
+        /// The sender's signature over its certificate, for offers and answers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        binding: Option<Binding>,
+    },
+    /// Which servers help to connect?
+    IceServers {
+        /// Names this frame.
+        id: String,
     },
     /// A message to one peer.
     Message {
@@ -173,6 +187,7 @@ impl ClientFrame {
             | Self::Presence { id, .. }
             | Self::Session { id, .. }
             | Self::Signal { id, .. }
+            | Self::IceServers { id }
             | Self::Message { id, .. }
             | Self::Broadcast { id, .. }
             | Self::Room { id, .. }
@@ -286,6 +301,23 @@ pub enum ServerFrame {
         polite: bool,
         /// What it says.
         signal: PeerSignal,
+        /// Names it: what comes again under the same id is the same signal.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signal_id: Option<SignalId>,
+        /// Every member, where the session has more than two.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        peers: Vec<PeerId>,
+        /// The sender's signature over its certificate, for who knows its identity key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        binding: Option<Binding>,
+    },
+    /// What became of a signal of this peer that was queued.
+    Receipt {
+        /// Its number in the epoch.
+        offset: u64,
+        /// Which signal, and what became of it.
+        #[serde(flatten)]
+        receipt: Receipt,
     },
     /// A message from another peer.
     Message {
@@ -316,7 +348,10 @@ impl ServerFrame {
     /// The number of a numbered frame.
     pub fn offset(&self) -> Option<u64> {
         match self {
-            Self::Presence { offset, .. } | Self::Signal { offset, .. } | Self::Message { offset, .. } => Some(*offset),
+            Self::Presence { offset, .. }
+            | Self::Signal { offset, .. }
+            | Self::Receipt { offset, .. }
+            | Self::Message { offset, .. } => Some(*offset),
             Self::Hello { .. } | Self::Outcome { .. } | Self::Closing { .. } => None,
         }
     }
@@ -324,7 +359,11 @@ impl ServerFrame {
     /// The same frame with this number; a frame without one stays as it is.
     #[must_use]
     pub fn numbered(mut self, number: u64) -> Self {
-        if let Self::Presence { offset, .. } | Self::Signal { offset, .. } | Self::Message { offset, .. } = &mut self {
+        if let Self::Presence { offset, .. }
+        | Self::Signal { offset, .. }
+        | Self::Receipt { offset, .. }
+        | Self::Message { offset, .. } = &mut self
+        {
             *offset = number;
         }
         self
@@ -332,6 +371,20 @@ impl ServerFrame {
 }
 
 impl ServerFrame {
+    /// The frame that a delivered signal becomes, not numbered yet.
+    pub fn of_signal(delivered: DeliverV1) -> Self {
+        Self::Signal {
+            offset: 0,
+            session_id: delivered.session_id,
+            from: delivered.from,
+            polite: delivered.polite,
+            signal: delivered.signal,
+            signal_id: delivered.signal_id,
+            peers: delivered.peers,
+            binding: delivered.binding,
+        }
+    }
+
     /// Every frame there is, every optional field in one of them.
     pub(crate) fn samples() -> Vec<Self> {
         let note = |session: Option<&str>| Note {
@@ -376,13 +429,8 @@ impl ServerFrame {
                 reconnect_after_ms: Some(4_200),
             },
         ];
-        frames.extend(DeliverV1::samples().into_iter().map(|delivered| Self::Signal {
-            offset: 17,
-            session_id: delivered.session_id,
-            from: delivered.from,
-            polite: delivered.polite,
-            signal: delivered.signal,
-        }));
+        frames.extend(DeliverV1::samples().into_iter().map(Self::of_signal));
+        frames.extend(Receipt::samples().into_iter().map(|receipt| Self::Receipt { offset: 19, receipt }));
         frames
     }
 }

@@ -120,6 +120,10 @@ id!(
     SessionId, "session"
 );
 id!(
+    /// One signal between peers.
+    SignalId, "signal"
+);
+id!(
     /// A subscription, as we name it (Stripe's own id is kept beside it).
     SubscriptionId, "subscription"
 );

@@ -26,6 +26,8 @@ pub mod tunnels;
 
 pub use answer::{Answer, Failure};
 pub use catalogue::{Aggregate, Class, Entry, catalogue};
-pub use ids::{ConnectionId, EventId, IdError, NodeId, PeerId, SessionId, SubscriptionId, TenantId, TunnelId, UserId};
+pub use ids::{
+    ConnectionId, EventId, IdError, NodeId, PeerId, SessionId, SignalId, SubscriptionId, TenantId, TunnelId, UserId,
+};
 pub use kind::{Contract, Deprecation, Event, Fact, KindError, Request, Signal, split_kind};
 pub use reads::read;

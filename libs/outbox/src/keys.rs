@@ -9,7 +9,7 @@
 //! | watermark | `watermark#<source>#<key>` | `<service>` | |
 //! | parked marker | `parked#<source>#<key>` | `marker` | `parked` / `<source>#<key>` |
 //! | dead letter | `parked#<source>#<key>` | `letter#<sequence:020>#<kind>#<event id>` | `dead` / `<letter id>` |
-//! | conflict, malformed | `aside#<hash>` | `letter` | `dead` / `<letter id>` |
+//! | conflict, malformed, expired | `aside#<hash>` | `letter` | `dead` / `<letter id>` |
 //!
 //! `#` and `%` inside a part are written `%23` and `%25`, so that the rows of one key stand together and in order. The
 //! partitions of what every event touches (record, watermark, marker) spread over the table: none of them is hot.

@@ -49,6 +49,9 @@ pub enum Reason {
     Conflict,
     /// It came after a dead letter of its key and waits for it.
     Parked,
+    /// No event: something else that a service could not do in time ([`crate::Unit::bury`]). It blocks nothing, can only
+    /// be dropped, and goes by itself when its time is over.
+    Expired,
 }
 
 impl Reason {
@@ -61,12 +64,13 @@ impl Reason {
             Self::Malformed => "malformed",
             Self::Conflict => "conflict",
             Self::Parked => "parked",
+            Self::Expired => "expired",
         }
     }
 
     /// Whether the letter is part of a key's order (and can be redriven).
     pub fn is_in_order(self) -> bool {
-        !matches!(self, Self::Malformed | Self::Conflict)
+        !matches!(self, Self::Malformed | Self::Conflict | Self::Expired)
     }
 }
 

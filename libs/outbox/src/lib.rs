@@ -31,4 +31,4 @@ pub use letter::{DeadLetter, Reason};
 pub use options::{ConsumeOptions, Options, Publishing, RetryBudget, Step};
 pub use outbox::{Outbox, RelayError};
 pub use policy::{Effects, Failure, Order, RetryPolicy, Subscription};
-pub use unit::Unit;
+pub use unit::{Buried, Unit};

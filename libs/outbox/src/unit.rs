@@ -1,12 +1,30 @@
 use bus::Trail;
+use bytes::Bytes;
+use clock::Entropy;
 use contracts::{EventId, Fact, TenantId};
 use store::{Action, Condition, Item, Key};
+
+use crate::keys;
+use crate::letter::{DeadLetter, Reason};
 
 /// One transaction in the making: writes of a service's own items, and the facts that follow from them.
 #[derive(Clone, Debug, Default)]
 pub struct Unit {
     pub(crate) actions: Vec<Action>,
     pub(crate) facts: Vec<Outgoing>,
+}
+
+/// What [`Unit::bury`] lays aside.
+#[derive(Clone, Debug)]
+pub struct Buried {
+    /// Why it could not be done.
+    pub error: String,
+    /// Tries that failed.
+    pub attempts: u32,
+    /// A description, JSON.
+    pub what: String,
+    /// Until when it is kept, Unix milliseconds.
+    pub keep_until_ms: u64,
 }
 
 /// A fact on its way into the outbox.
@@ -88,6 +106,22 @@ impl Unit {
             trail: trail.clone(),
             data: fact.to_json().expect("contracts are plain data"),
         });
+        self
+    }
+
+    /// Lays something that could not be done in time beside the dead letters, where operators look: `id` names it once and
+    /// for all in this service, `what` describes it (JSON, without anything secret). It is kept until `keep_until_ms`.
+    pub fn bury(&mut self, id: &str, entropy: &Entropy, now_ms: u64, buried: Buried) -> &mut Self {
+        let mut letter = DeadLetter::new(entropy, now_ms, Reason::Expired, &buried.error);
+        letter.attempts = buried.attempts;
+        letter.raw = Some(Bytes::from(buried.what));
+        let mut action = letter.put(keys::aside(&keys::digest(id)), None);
+        if let Action::Put { item, condition } = &mut action {
+            item.expires_at_ms = Some(buried.keep_until_ms);
+            // The same again says nothing new.
+            *condition = Condition::Any;
+        }
+        self.actions.push(action);
         self
     }
 

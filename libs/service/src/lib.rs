@@ -5,6 +5,7 @@
 //! | [`config`] | defaults < file < environment, validated as a whole before anything starts |
 //! | [`telemetry`] | logs with redaction, traces over OTLP, Prometheus metrics |
 //! | [`http`] | serving with limits, ids, drain; every error as a problem with a stable code |
+//! | [`limits`] | rate limits shared by replicas, shedding |
 //! | [`health`] | liveness, readiness, metrics endpoints |
 //! | [`breaker`] | circuit breakers around external calls |
 //! | [`Host`], [`Platform`] | what a process and a service stand on: bus, store, outbox, time |
@@ -18,6 +19,7 @@ mod dead_letters;
 pub mod health;
 pub mod http;
 mod lifecycle;
+pub mod limits;
 mod operator;
 mod peer_book;
 mod platform;

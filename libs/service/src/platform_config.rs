@@ -1,9 +1,10 @@
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::{COMMON_DEFAULTS, Checks, Common, ConfigProblem, Validate};
+use crate::http::{ForwardedHeader, TrustedProxies};
 
 /// The name under which the platform's settings are loaded.
 pub const PLATFORM: &str = "platform";
@@ -24,6 +25,10 @@ pub struct PlatformConfig {
     pub aws_region: String,
     pub create_resources: bool,
     pub http_listen: SocketAddr,
+    pub tls_cert_file: String,
+    pub tls_key_file: String,
+    pub trusted_proxies: Vec<String>,
+    pub forwarded_header: ForwardedHeader,
     pub relay_in_flight: usize,
     pub consume_in_flight: usize,
     pub consume_lease_ms: u64,
@@ -61,6 +66,17 @@ impl PlatformConfig {
         }
     }
 
+    /// The proxies whose word about clients counts; none when `trusted_proxies` can't be read.
+    pub fn proxies(&self) -> TrustedProxies {
+        TrustedProxies::parse(&self.trusted_proxies, self.forwarded_header).unwrap_or_default()
+    }
+
+    /// The files of the public listener's certificate and key, where it speaks TLS.
+    pub fn tls_files(&self) -> Option<(&Path, &Path)> {
+        let given = !self.tls_cert_file.is_empty() && !self.tls_key_file.is_empty();
+        given.then(|| (Path::new(&self.tls_cert_file), Path::new(&self.tls_key_file)))
+    }
+
     /// Where state goes; `None` when `store` names no such place.
     pub fn store_target(&self) -> Option<StoreTarget> {
         if let Some(folder) = self.store.strip_prefix("sqlite:") {
@@ -92,6 +108,13 @@ impl Validate for PlatformConfig {
         checks.require(has_nats, "nats_url", rule, "use `nats://host:port`");
         let fix = "use `sqlite:<folder>`, `dynamodb` or `dynamodb://host:port`";
         checks.require(self.store_target().is_some(), "store", "names no store", fix);
+        let both = self.tls_cert_file.is_empty() == self.tls_key_file.is_empty();
+        let fix = "give the other file too, or neither for plain HTTP";
+        checks.require(both, "tls_cert_file", "and tls_key_file go together", fix);
+        if let Err(text) = TrustedProxies::parse(&self.trusted_proxies, self.forwarded_header) {
+            let rule = format!("{text:?} is no network");
+            checks.require(false, "trusted_proxies", &rule, "write networks as 10.0.0.0/8, or single addresses");
+        }
         checks.finish()
     }
 }

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
@@ -12,7 +14,7 @@ use tokio::net::TcpListener;
 
 use crate::config::{self, ConfigErrors, Sources, Validate};
 use crate::health::admin_router;
-use crate::http::{HttpLimits, ServeOptions, Shell, serve};
+use crate::http::{HttpLimits, ServeOptions, Shell, Tls, serve, serve_tls};
 use crate::platform_config::{PLATFORM, PLATFORM_DEFAULTS, PlatformConfig};
 use crate::{Host, Platform, Public, shutdown_signal, telemetry};
 
@@ -112,8 +114,30 @@ impl Host {
     pub async fn serve_public(&self, name: &'static str, public: impl Into<Public>) -> anyhow::Result<SocketAddr> {
         let shell =
             Shell::new(name, self.config.common.mode, HttpLimits::default(), self.clock.clone(), self.entropy.clone());
+        let shell = shell.behind(self.config.proxies());
         let router = public.into().router(|routes| shell.wrap(routes));
-        self.serve_at(self.config.http_listen, "http_listen", router).await
+        let tls = self.config.tls_files().map(|(certificate, key)| Tls::load(certificate, key)).transpose();
+        let tls = tls.context("tls_cert_file, tls_key_file")?.map(Arc::new);
+        if let Some(tls) = &tls {
+            self.renew(Arc::clone(tls));
+        }
+        self.serve_at(self.config.http_listen, "http_listen", router, tls).await
+    }
+
+    /// Reads the certificate's files again every `secret_refresh_ms` until the host drains.
+    fn renew(&self, tls: Arc<Tls>) {
+        let (stop, clock) = (self.lifecycle.token(), self.clock.clone());
+        let every = Duration::from_millis(self.config.secret_refresh_ms);
+        self.lifecycle.spawn("tls.renew", async move {
+            while stop.run_until_cancelled(clock.sleep(every)).await.is_some() {
+                let tls = Arc::clone(&tls);
+                match tokio::task::spawn_blocking(move || tls.reload()).await {
+                    Ok(Ok(true)) => tracing::info!("the TLS certificate was renewed"),
+                    Ok(Ok(false)) | Err(_) => {}
+                    Ok(Err(error)) => tracing::error!(%error, "the new certificate can't be used; the last one stays"),
+                }
+            }
+        });
     }
 
     /// Serves health, readiness and metrics, and keeps the metrics' memory bounded while nobody reads them.
@@ -129,18 +153,28 @@ impl Host {
             self.config.common.admin.listen,
             "admin.listen",
             admin_router(self.health.clone()).merge(self.dead_letters.router()).merge(self.desks.router()),
+            None,
         )
         .await
     }
 
-    async fn serve_at(&self, address: SocketAddr, key: &str, router: Router) -> anyhow::Result<SocketAddr> {
+    async fn serve_at(
+        &self,
+        address: SocketAddr,
+        key: &str,
+        router: Router,
+        tls: Option<Arc<Tls>>,
+    ) -> anyhow::Result<SocketAddr> {
         let listener = TcpListener::bind(address).await;
         let listener = listener.with_context(|| format!("{key}: {address} can't be listened at; choose another"))?;
         let bound = listener.local_addr()?;
         let options = ServeOptions { drain_ms: self.config.common.drain_ms, ..ServeOptions::default() };
         let stop = self.lifecycle.token();
         self.lifecycle.spawn(format!("listen {bound}"), async move {
-            serve(listener, router, stop, options).await;
+            match tls {
+                Some(tls) => serve_tls(listener, router, tls, stop, options).await,
+                None => serve(listener, router, stop, options).await,
+            };
         });
         Ok(bound)
     }

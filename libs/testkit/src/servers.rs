@@ -4,6 +4,7 @@
 //! answers, in tests with and without a runtime. A server can be stopped or killed and started again on the same port
 //! with the same data.
 
+mod coturn;
 mod dynoxide;
 mod moto;
 mod nats;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+pub use self::coturn::Coturn;
 pub use self::dynoxide::Dynoxide;
 pub use self::moto::Moto;
 pub use self::nats::{Nats, NatsVersion};

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use service::config::{Checks, ConfigProblem, Validate};
 use service::{PeerBookOptions, TokenSettings};
 
+use crate::edge::LimitsConfig;
 use crate::journal::Limits;
 
 /// The gateway's settings; `config.toml` explains each and holds the defaults.
@@ -40,6 +41,7 @@ pub struct Config {
     pub peer_cache_ttl_ms: u64,
     pub max_revocations: usize,
     pub jwks_max_age_s: u64,
+    pub limits: LimitsConfig,
 }
 
 impl Config {
@@ -94,6 +96,7 @@ impl Validate for Config {
         checks.range("peer_cache_ttl_ms", self.peer_cache_ttl_ms, 100..=300_000);
         checks.range("max_revocations", self.max_revocations, 100..=10_000_000);
         checks.range("jwks_max_age_s", self.jwks_max_age_s, 1..=86_400);
+        checks.extend(self.limits.problems());
         checks.extend(self.tokens.problems());
         for origin in &self.allowed_origins {
             let scheme = origin.starts_with("https://") || origin.starts_with("http://");

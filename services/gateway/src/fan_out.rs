@@ -11,8 +11,8 @@ use contracts::requests::presence::PeerView;
 use contracts::signals::EVERYBODY;
 use contracts::signals::gateway::{BroadcastV1, CallV1, EntitlementLostV1, ReplyV1};
 use contracts::signals::presence::{ChangedV1, HeartbeatPeer, HeartbeatV1};
-use contracts::signals::signaling::DeliverV1;
-use contracts::{Class, Contract, TenantId};
+use contracts::signals::signaling::{DeliverV1, ReceiptV1, TakenV1};
+use contracts::{Class, Contract, NodeId, SignalId, TenantId};
 use serde::de::DeserializeOwned;
 
 use crate::journal::Push;
@@ -49,18 +49,26 @@ pub(crate) async fn start(gateway: &Arc<Gateway>) -> anyhow::Result<()> {
     })
     .await?;
     let node = gateway.platform.node_id.to_string();
-    listen(gateway, Some(&node), |gateway, came, deliver: DeliverV1| {
+    listen(gateway, Some(&node), |gateway, came, mut deliver: DeliverV1| {
+        let waiting = deliver.reply_to.take().zip(deliver.signal_id.clone());
         let target = gateway.registry.target(&came.tenant, &deliver.to);
-        let frame = ServerFrame::Signal {
-            offset: 0,
-            session_id: deliver.session_id,
-            from: deliver.from,
-            polite: deliver.polite,
-            signal: deliver.signal,
+        let taken = match &waiting {
+            Some((_, id)) => give(gateway, target.as_ref(), id, ServerFrame::of_signal(deliver)),
+            None => push(gateway, target.as_slice(), came, ServerFrame::of_signal(deliver)) == 1,
         };
-        let delivered = push(gateway, target.as_slice(), came, frame);
-        let outcome = if delivered == 1 { "delivered" } else { "lost" };
+        let outcome = if taken { "delivered" } else { "lost" };
         metrics::counter!("synapse_gateway_signals_total", "outcome" => outcome).increment(1);
+        if let Some((reply_to, signal_id)) = waiting {
+            tell_taken(gateway, came, reply_to, TakenV1 { signal_id, taken });
+        }
+    })
+    .await?;
+    listen(gateway, Some(&node), |gateway, came, told: ReceiptV1| {
+        let ReceiptV1 { sender, receipt, receipt_id, reply_to } = told;
+        let frame = ServerFrame::Receipt { offset: 0, receipt };
+        let target = gateway.registry.target(&came.tenant, &sender);
+        let taken = give(gateway, target.as_ref(), &receipt_id, frame);
+        tell_taken(gateway, came, reply_to, TakenV1 { signal_id: receipt_id, taken });
     })
     .await?;
     listen(gateway, Some(&node), |gateway, came, asked: CallV1| {
@@ -81,6 +89,25 @@ pub(crate) async fn start(gateway: &Arc<Gateway>) -> anyhow::Result<()> {
 fn push(gateway: &Gateway, targets: &[Target], came: &Envelope, frame: ServerFrame) -> usize {
     let (push, now_ms) = (Push::new(came.id.as_str(), frame), gateway.platform.clock.now_ms());
     targets.iter().filter(|target| target.push(&push, now_ms).is_some()).count()
+}
+
+/// Pushes what signaling keeps until a peer has it: once, however often it comes; false when the peer is not connected.
+/// A history that waits for a resume does not count: nobody knows whether it will be asked for.
+fn give(gateway: &Gateway, target: Option<&Target>, id: &SignalId, frame: ServerFrame) -> bool {
+    let Some(target) = target.filter(|target| target.entry.is_some()) else { return false };
+    let push = Push::new(id.as_str(), frame);
+    target.journal.holds(&push.source) || target.push(&push, gateway.platform.clock.now_ms()).is_some()
+}
+
+/// Tells a signaling process whether a peer has what it sent.
+fn tell_taken(gateway: &Arc<Gateway>, came: &Envelope, reply_to: NodeId, taken: TakenV1) {
+    let (gateway, tenant, trail) = (Arc::clone(gateway), came.tenant.clone(), came.follow());
+    gateway.platform.lifecycle.clone().spawn("gateway.taken", async move {
+        let platform = &gateway.platform;
+        if let Err(error) = platform.bus.tell(&platform.sender, reply_to.as_str(), &tenant, &trail, &taken).await {
+            tracing::warn!(%error, node = %reply_to, "signaling was not told that a signal arrived; it sends it again");
+        }
+    });
 }
 
 /// Closes the peer's own connection where presence knows better: a newer one stands, here or at another gateway, or its

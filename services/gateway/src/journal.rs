@@ -137,6 +137,11 @@ impl Journal {
         Ok(number)
     }
 
+    /// Whether what this source pushed is kept here.
+    pub(crate) fn holds(&self, source: &str) -> bool {
+        self.lock().kept.iter().any(|kept| *kept.source == *source)
+    }
+
     /// The frame after `cursor`, once there is one. Never ends for a connection that no longer holds the journal.
     pub(crate) async fn next(&self, holder: u64, cursor: u64) -> (u64, Arc<ServerFrame>) {
         loop {

@@ -16,11 +16,13 @@
 
 mod config;
 mod consumers;
+mod edge;
 mod fan_out;
 mod http;
 mod journal;
 mod messages;
 mod nodes;
+pub mod openapi;
 mod refusals;
 mod registry;
 mod socket;
@@ -29,6 +31,7 @@ mod tickets;
 
 pub use config::Config;
 pub use consumers::SUBSCRIPTIONS;
+pub use edge::LimitsConfig;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +44,7 @@ use service::http::{ProblemResponse, RequestContext};
 use service::{PeerBook, Platform, ProofBook, Rejection, Tokens, expect_reply};
 use tokio::sync::Semaphore;
 
+use crate::edge::Edge;
 use crate::nodes::{Calls, Flush};
 use crate::registry::Registry;
 use crate::streams::Streams;
@@ -67,6 +71,7 @@ pub async fn start(config: Config, platform: Platform) -> anyhow::Result<Router>
         tickets: Tickets::new(platform.node_id.clone(), config.max_tickets, config.ticket_ttl_ms),
         calls: Calls::default(),
         flush: Flush::default(),
+        edge: Edge::start(&config, &platform),
         streams: Arc::default(),
         config,
         tokens,
@@ -93,6 +98,8 @@ pub(crate) struct Gateway {
     calls: Calls,
     flush: Flush,
     connections: Arc<Semaphore>,
+    /// How much may come in.
+    edge: Edge,
     platform: Platform,
 }
 

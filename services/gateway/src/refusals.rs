@@ -7,7 +7,7 @@ use contracts::events::subscription::Status;
 use contracts::requests::presence::{
     ConnectRefusal, CountRefusal, DescribeRefusal, DisconnectRefusal, ListRefusal, LookupRefusal, SetStatusRefusal,
 };
-use contracts::requests::signaling::{OpenSessionRefusal, SendRefusal};
+use contracts::requests::signaling::{IceServersRefusal, OpenSessionRefusal, SendRefusal};
 use contracts::requests::subscription::{
     CancelRefusal, ChangePlanRefusal, CheckoutRefusal, CreateRefusal, GetRefusal, NeverRefused, PortalRefusal,
     ResumeRefusal, SubscriptionListRefusal, VerifyRefusal,
@@ -264,7 +264,14 @@ impl IntoProblem for OpenSessionRefusal {
         match self {
             Self::UnknownPeer => ProblemResponse::new(Code::PeerUnknown),
             Self::PeerOffline => ProblemResponse::new(Code::PeerOffline),
-            Self::SamePeer => violated(Code::Validation, vec!["to: a peer can't call itself".into()]),
+            Self::SamePeer => violated(
+                Code::Validation,
+                vec!["to: names the caller itself, or a member that is named already".into()],
+            ),
+            Self::TooManyPeers { limit } => {
+                let rule = format!("others: a session takes {limit} members, the caller included; name fewer");
+                violated(Code::Validation, vec![rule])
+            }
             Self::ProofRefused { message } => problem(Code::ProofRefused, message),
             Self::Unknown => newer(),
         }
@@ -278,9 +285,30 @@ impl IntoProblem for SendRefusal {
             Self::NotMember => ProblemResponse::new(Code::NotMember),
             Self::PeerOffline => ProblemResponse::new(Code::PeerOffline),
             Self::InvalidSignal { violations } => violated(Code::InvalidSignal, violations),
+            Self::TargetNeeded => {
+                let rule = "to: name the member that it is for; the session has more than two";
+                violated(Code::Validation, vec![rule.into()])
+            }
+            Self::MailboxFull { signals, bytes, retry_after_ms } => {
+                let detail = format!(
+                    "the peer is not here, and as much as is kept for it waits ({signals} signals or {bytes} bytes); \
+                     send again when `presence` tells that it is back"
+                );
+                problem(Code::MailboxFull, detail).retry_after_s(retry_after_ms.div_ceil(1_000).max(1))
+            }
+            Self::IdentityMismatch { message } => problem(Code::IdentityMismatch, message),
             Self::StaleGeneration { current } => {
                 problem(Code::StaleGeneration, format!("generation: the session is in negotiation {current}"))
             }
+            Self::ProofRefused { message } => problem(Code::ProofRefused, message),
+            Self::Unknown => newer(),
+        }
+    }
+}
+
+impl IntoProblem for IceServersRefusal {
+    fn into_problem(self) -> ProblemResponse {
+        match self {
             Self::ProofRefused { message } => problem(Code::ProofRefused, message),
             Self::Unknown => newer(),
         }

@@ -1,4 +1,8 @@
-//! A session between two peers and its rules. Pure.
+//! A session between two or more peers and its rules. Pure.
+//!
+//! Each two members negotiate for themselves: a [`Link`] has their generation and the certificates they showed.
+
+use std::collections::BTreeMap;
 
 use contracts::events::signaling::{SessionEnd, SessionEndedV1, SessionOpenedV1, SignalingEvent};
 use contracts::requests::signaling::SendRefusal;
@@ -11,16 +15,45 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Session {
     pub(crate) session_id: SessionId,
     /// The first one opened it.
-    pub(crate) peers: [PeerId; 2],
-    /// Which negotiation the peers are in; offers and restarts start a newer one.
-    pub(crate) generation: u32,
+    pub(crate) peers: Vec<PeerId>,
+    /// The negotiation of a session of two that was opened before links were kept.
+    #[serde(default)]
+    generation: u32,
+    /// By [`pair`].
+    #[serde(default)]
+    links: BTreeMap<String, Link>,
     /// When it was opened, Unix milliseconds.
     #[serde(default)]
     pub(crate) opened_at_ms: u64,
+    /// Whether somebody ever answered.
+    #[serde(default)]
+    pub(crate) answered: bool,
     /// When it is over unless something is said, Unix milliseconds.
     pub(crate) idle_until_ms: u64,
+    /// Members that are gone, and until when they are waited for, Unix milliseconds.
+    #[serde(default)]
+    lost: BTreeMap<PeerId, u64>,
     /// Counts its facts.
     pub(crate) sequence: u64,
+}
+
+/// What two members have agreed on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Link {
+    /// Which negotiation they are in; offers and restarts start a newer one.
+    generation: u32,
+    /// The certificate that each of them showed: it stays the same for the session's life.
+    #[serde(default)]
+    fingerprints: BTreeMap<PeerId, String>,
+}
+
+/// How long sessions last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Until somebody answers, milliseconds.
+    pub(crate) setup_ms: u64,
+    /// In silence, milliseconds.
+    pub(crate) idle_ms: u64,
 }
 
 /// What a signal does to its session.
@@ -32,45 +65,94 @@ pub(crate) enum Step {
     End(SignalingEvent),
 }
 
+/// What time or a loss does to a session.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Stays,
+    /// The session is now this.
+    Now(Session),
+    Over(SignalingEvent),
+}
+
 impl Session {
     /// A new session and the fact that it stands.
     pub(crate) fn open(
         session_id: SessionId,
-        from: PeerId,
-        to: PeerId,
-        opened_at_ms: u64,
-        idle_until_ms: u64,
+        peers: Vec<PeerId>,
+        now_ms: u64,
+        patience: Patience,
     ) -> (Self, SignalingEvent) {
-        let fact = SessionOpenedV1 { session_id: session_id.clone(), peers: vec![from.clone(), to.clone()] };
-        (Self { session_id, peers: [from, to], generation: 0, opened_at_ms, idle_until_ms, sequence: 1 }, fact.into())
+        let fact = SessionOpenedV1 { session_id: session_id.clone(), peers: peers.clone() };
+        let session = Self {
+            session_id,
+            peers,
+            generation: 0,
+            links: BTreeMap::new(),
+            opened_at_ms: now_ms,
+            answered: false,
+            idle_until_ms: now_ms + patience.setup_ms,
+            lost: BTreeMap::new(),
+            sequence: 1,
+        };
+        (session, fact.into())
     }
 
-    /// The other peer; a refusal when `from` is not a member.
-    pub(crate) fn other(&self, from: &PeerId) -> Result<&PeerId, SendRefusal> {
-        match &self.peers {
-            [one, two] if one == from => Ok(two),
-            [one, two] if two == from => Ok(one),
-            _ => Err(SendRefusal::NotMember),
+    /// When there is something to decide unless something is said before, Unix milliseconds.
+    pub(crate) fn deadline_ms(&self) -> u64 {
+        self.lost.values().copied().fold(self.idle_until_ms, u64::min)
+    }
+
+    /// Whom a signal is for: the other one of two, the one it names, everybody else for a bye.
+    pub(crate) fn targets(
+        &self,
+        from: &PeerId,
+        to: Option<&PeerId>,
+        signal: &PeerSignal,
+    ) -> Result<Vec<PeerId>, SendRefusal> {
+        if !self.peers.contains(from) {
+            return Err(SendRefusal::NotMember);
+        }
+        let others: Vec<PeerId> = self.peers.iter().filter(|peer| *peer != from).cloned().collect();
+        match to {
+            _ if matches!(signal, PeerSignal::Bye { .. }) => Ok(others),
+            Some(to) if others.contains(to) => Ok(vec![to.clone()]),
+            None if others.len() == 1 => Ok(others),
+            _ => Err(SendRefusal::TargetNeeded),
         }
     }
 
-    /// Whether `peer` yields when both offer at once. Exactly one of two does: the one whose id sorts later, so both
-    /// sides and every process agree without asking.
-    pub(crate) fn is_polite(&self, peer: &PeerId) -> bool {
-        self.peers.iter().all(|member| peer >= member)
+    /// Whether `peer` yields when it and `other` offer at once. Exactly one of the two does: the one whose id sorts later,
+    /// so both sides and every process agree without asking.
+    pub(crate) fn is_polite(peer: &PeerId, other: &PeerId) -> bool {
+        peer > other
+    }
+
+    /// The members as the others are told of them: only where there are more than two.
+    pub(crate) fn shown_peers(&self) -> Vec<PeerId> {
+        if self.peers.len() > 2 { self.peers.clone() } else { Vec::new() }
     }
 
     /// Takes a signal in. Colliding offers of one generation both pass: the polite side yields (W3C perfect negotiation).
+    /// `fingerprint` is that of the signal's SDP.
     pub(crate) fn accept(
         mut self,
         from: &PeerId,
+        to: &PeerId,
         signal: &PeerSignal,
-        idle_until_ms: u64,
+        fingerprint: Option<&str>,
+        now_ms: u64,
+        patience: Patience,
     ) -> Result<Step, SendRefusal> {
-        self.other(from)?;
+        let mut link =
+            self.links.remove(&pair(from, to)).unwrap_or(Link { generation: self.generation, ..Link::default() });
+        let current = link.generation;
         match signal {
             PeerSignal::Bye { .. } => {
-                return Ok(Step::End(self.ended(SessionEnd::Bye, Some(from.clone()))));
+                self.forget(from);
+                if self.peers.len() < 2 {
+                    return Ok(Step::End(self.ended(SessionEnd::Bye, Some(from.clone()))));
+                }
+                return Ok(Step::Forward(self));
             }
             PeerSignal::Unknown => {
                 let violations = vec!["type: must be one of: offer, answer, candidate, restart, bye".into()];
@@ -78,79 +160,84 @@ impl Session {
             }
             PeerSignal::Offer { generation, .. } | PeerSignal::Restart { generation } => {
                 // A jump would let one peer lock the other out of all generations below it.
-                if *generation < self.generation || *generation > self.generation + 1 {
-                    return Err(SendRefusal::StaleGeneration { current: self.generation });
+                if *generation < current || *generation > current + 1 {
+                    return Err(SendRefusal::StaleGeneration { current });
                 }
-                self.generation = *generation;
+                link.generation = *generation;
             }
             PeerSignal::Answer { generation, .. } | PeerSignal::Candidate { generation, .. } => {
-                if *generation != self.generation {
-                    return Err(SendRefusal::StaleGeneration { current: self.generation });
+                if *generation != current {
+                    return Err(SendRefusal::StaleGeneration { current });
                 }
+                self.answered |= matches!(signal, PeerSignal::Answer { .. });
             }
         }
-        self.idle_until_ms = idle_until_ms;
+        if let Some(fingerprint) = fingerprint {
+            let shown = link.fingerprints.entry(from.clone()).or_insert_with(|| fingerprint.to_owned());
+            if shown != fingerprint {
+                let message = "sdp: its certificate is another one than before in this session; keep one certificate \
+                               per session, or open a new session";
+                return Err(SendRefusal::IdentityMismatch { message: message.into() });
+            }
+        }
+        self.links.insert(pair(from, to), link);
+        if self.answered {
+            self.idle_until_ms = now_ms + patience.idle_ms;
+        }
         Ok(Step::Forward(self))
     }
 
-    /// The fact that the session is over.
-    pub(crate) fn ended(&self, reason: SessionEnd, by: Option<PeerId>) -> SignalingEvent {
+    /// Whether only the end of silence differs, and by less than a tenth of it: most candidates do no more than that, and
+    /// it need not be written each time.
+    pub(crate) fn is_nearly(&self, before: &Self, patience: Patience) -> bool {
+        let same = Self { idle_until_ms: before.idle_until_ms, ..self.clone() } == *before;
+        same && self.idle_until_ms < before.idle_until_ms + patience.idle_ms / 10
+    }
+
+    /// A member is gone, but may come back until then.
+    pub(crate) fn lose(mut self, peer: &PeerId, until_ms: u64) -> Change {
+        self.lost.insert(peer.clone(), until_ms);
+        Change::Now(self)
+    }
+
+    /// A member is back.
+    pub(crate) fn find_again(mut self, peer: &PeerId) -> Change {
+        if self.lost.remove(peer).is_some() { Change::Now(self) } else { Change::Stays }
+    }
+
+    /// Members are gone for good.
+    pub(crate) fn without(mut self, gone: Vec<PeerId>) -> Change {
+        gone.iter().for_each(|peer| self.forget(peer));
+        if self.peers.len() < 2 { Change::Over(self.ended(SessionEnd::PeerLost, None)) } else { Change::Now(self) }
+    }
+
+    /// What is over at `now_ms`.
+    pub(crate) fn after(self, now_ms: u64) -> Change {
+        if self.idle_until_ms <= now_ms {
+            let reason = if self.answered { SessionEnd::TimedOut } else { SessionEnd::NotAnswered };
+            return Change::Over(self.ended(reason, None));
+        }
+        let gone: Vec<PeerId> =
+            self.lost.iter().filter(|(_, until_ms)| **until_ms <= now_ms).map(|(peer, _)| peer.clone()).collect();
+        if gone.is_empty() { Change::Stays } else { self.without(gone) }
+    }
+
+    fn forget(&mut self, peer: &PeerId) {
+        self.peers.retain(|member| member != peer);
+        self.lost.remove(peer);
+    }
+
+    fn ended(&self, reason: SessionEnd, by: Option<PeerId>) -> SignalingEvent {
         SessionEndedV1 { session_id: self.session_id.clone(), reason, by }.into()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn peer(name: &str) -> PeerId {
-        name.parse().unwrap()
-    }
-
-    fn session() -> Session {
-        Session::open("s1".parse().unwrap(), peer("alice"), peer("bob"), 0, 1_000).0
-    }
-
-    fn offer(generation: u32) -> PeerSignal {
-        PeerSignal::Offer { sdp: "v=0".into(), generation }
-    }
-
-    fn forwarded(step: Result<Step, SendRefusal>) -> Session {
-        match step {
-            Ok(Step::Forward(session)) => session,
-            other => panic!("not forwarded: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn exactly_one_side_is_polite() {
-        let session = session();
-        assert!(session.is_polite(&peer("bob")) && !session.is_polite(&peer("alice")));
-    }
-
-    #[test]
-    fn a_colliding_offer_of_the_same_generation_is_passed_on() {
-        let after = forwarded(session().accept(&peer("alice"), &offer(1), 2_000));
-        assert_eq!(forwarded(after.accept(&peer("bob"), &offer(1), 3_000)).generation, 1);
-    }
-
-    #[test]
-    fn signals_of_an_older_negotiation_are_stale() {
-        let second = forwarded(session().accept(&peer("alice"), &offer(1), 0));
-        let second = forwarded(second.accept(&peer("alice"), &offer(2), 0));
-        let late = PeerSignal::Candidate { candidate: String::new(), sdp_mid: None, generation: 1 };
-        assert_eq!(second.clone().accept(&peer("bob"), &late, 0), Err(SendRefusal::StaleGeneration { current: 2 }));
-        assert_eq!(second.accept(&peer("bob"), &offer(9), 0), Err(SendRefusal::StaleGeneration { current: 2 }));
-    }
-
-    #[test]
-    fn a_stranger_is_no_member() {
-        assert_eq!(session().accept(&peer("mallory"), &offer(1), 0), Err(SendRefusal::NotMember));
-    }
-
-    #[test]
-    fn bye_ends_the_session() {
-        let step = session().accept(&peer("bob"), &PeerSignal::Bye { reason: None }, 0);
-        assert!(matches!(step, Ok(Step::End(SignalingEvent::SessionEnded(fact))) if fact.by == Some(peer("bob"))));
-    }
+/// Names two members, whoever comes first. No id has a slash.
+fn pair(one: &PeerId, two: &PeerId) -> String {
+    let (first, second) = if one < two { (one, two) } else { (two, one) };
+    format!("{first}/{second}")
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -2,11 +2,17 @@
 //!
 //! | partition | sort | index | what |
 //! |---|---|---|---|
-//! | `session#<tenant>` | session | `idle` / end of silence | a live session; the index finds silent ones |
-//! | `member#<tenant>` | `<peer>#<session>` | | finds a peer's sessions when it goes offline |
+//! | `session#<tenant>` | session | `idle` / deadline | a live session; the index finds those with something to decide |
+//! | `member#<tenant>` | `<peer>#<session>` | | finds a peer's sessions when it comes or goes |
+//! | `mailbox#<tenant>` | peer | `mailbox` / when due | how much is kept for a peer; the index finds those to try again |
+//! | `mail#<tenant>#<peer>` | `<number>#<signal>` | | what is kept, in order |
 //!
-//! Besides, the proof book's `proof-keys` and `proof-revoked`. Ended sessions are removed in the transaction that
-//! publishes their end.
+//! Besides, the proof book's `proof-keys` and `proof-revoked`, and expired signals among the dead letters. Ended sessions
+//! are removed in the transaction that publishes their end.
+
+mod mail;
+
+pub(crate) use mail::{Kept, Mailbox};
 
 use contracts::{PeerId, SessionId, TenantId};
 use outbox::{Outbox, Unit};
@@ -51,10 +57,9 @@ impl Sessions {
         Ok((page.items.iter().filter_map(|item| item.key.sort.split_once('#')?.1.parse().ok()).collect(), page.next))
     }
 
-    /// Sessions that were silent for too long at `now_ms`. The index lags: read each again before ending it.
-    pub(crate) async fn silent(&self, now_ms: u64, limit: u32) -> Result<Vec<(TenantId, SessionId)>, StoreError> {
-        let range = Range::Between(format!("{:020}", 0), format!("{now_ms:020}~"));
-        let page = self.outbox.store().query_index(&Query { range, ..Query::all(IDLE, limit) }).await?;
+    /// Sessions whose deadline has passed at `now_ms`. The index lags: read each again before deciding.
+    pub(crate) async fn due(&self, now_ms: u64, limit: u32) -> Result<Vec<(TenantId, SessionId)>, StoreError> {
+        let page = self.outbox.store().query_index(&until(IDLE, now_ms, limit)).await?;
         let owner = |key: &Key| Some((key.partition.strip_prefix("session#")?.parse().ok()?, key.sort.parse().ok()?));
         Ok(page.items.iter().filter_map(|item| owner(&item.key)).collect())
     }
@@ -67,9 +72,12 @@ impl Sessions {
         }
     }
 
-    /// Adds a session's new state to `unit`.
+    /// Adds a session's new state to `unit`; who is no longer a member loses its place.
     pub(crate) fn update(unit: &mut Unit, tenant: &TenantId, before: &Stored, now: &Session) {
         unit.put(item(tenant, now, before.version + 1), Condition::Version(before.version));
+        for gone in before.session.peers.iter().filter(|peer| !now.peers.contains(peer)) {
+            unit.delete(member(tenant, gone, &now.session_id), Condition::Any);
+        }
     }
 
     /// Adds a session's removal to `unit`.
@@ -81,7 +89,7 @@ impl Sessions {
         }
     }
 
-    /// Commits; `Ok(false)` when the session was changed meanwhile and the command has to decide anew.
+    /// Commits; `Ok(false)` when something was changed meanwhile and the command has to decide anew.
     pub(crate) async fn commit(&self, unit: Unit) -> Result<bool, StoreError> {
         match self.outbox.commit(unit).await {
             Ok(()) => Ok(true),
@@ -89,6 +97,12 @@ impl Sessions {
             Err(error) => Err(error),
         }
     }
+}
+
+/// What an index ordered by time holds until `now_ms`.
+fn until(index: &str, now_ms: u64, limit: u32) -> Query {
+    let range = Range::Between(format!("{:020}", 0), format!("{now_ms:020}~"));
+    Query { range, ..Query::all(index, limit) }
 }
 
 fn key(tenant: &TenantId, id: &SessionId) -> Key {
@@ -102,13 +116,16 @@ fn member(tenant: &TenantId, peer: &PeerId, id: &SessionId) -> Key {
 fn item(tenant: &TenantId, session: &Session, version: u64) -> Item {
     let body = serde_json::to_string(session).expect("a session is plain data");
     let mut item = Item::new(key(tenant, &session.session_id), version, body);
-    item.index = Some(Key::new(IDLE, format!("{:020}#{tenant}#{}", session.idle_until_ms, session.session_id)));
+    item.index = Some(Key::new(IDLE, format!("{:020}#{tenant}#{}", session.deadline_ms(), session.session_id)));
     item
 }
 
 fn read(item: &Item) -> Result<Stored, StoreError> {
-    let session = serde_json::from_str(&item.body).map_err(|error| {
-        StoreError::new(StoreErrorKind::Corrupt, format!("session at {} can't be read", item.key)).with_source(error)
-    })?;
-    Ok(Stored { session, version: item.version })
+    Ok(Stored { session: parse(item)?, version: item.version })
+}
+
+fn parse<T: serde::de::DeserializeOwned>(item: &Item) -> Result<T, StoreError> {
+    serde_json::from_str(&item.body).map_err(|error| {
+        StoreError::new(StoreErrorKind::Corrupt, format!("the item at {} can't be read", item.key)).with_source(error)
+    })
 }

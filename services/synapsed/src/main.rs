@@ -29,6 +29,8 @@ enum Command {
     Topology,
     /// Print the page of all problem codes (Markdown).
     ErrorsPage,
+    /// Print the OpenAPI document of the gateway's HTTP API (JSON).
+    OpenApi,
     /// Print an access token that the gateway's configured HS256 secret signs. Refused in production.
     DevelopmentToken,
     /// Print every environment variable that sets something, of all services or of one.
@@ -49,6 +51,10 @@ fn main() -> ExitCode {
         }
         Command::ErrorsPage => {
             print!("{}", service::http::problem::codes_page());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::OpenApi => {
+            print!("{}", gateway::openapi::document_text());
             Ok(ExitCode::SUCCESS)
         }
         Command::DevelopmentToken => development_token(),

@@ -1,6 +1,6 @@
 //! `synapse contract verify` against what runs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -21,6 +21,37 @@ pub(super) fn bus(target: &Target<'_>, nats: &str) -> Result<()> {
 /// # Errors
 /// What did not start, hold or stop.
 pub(crate) fn served(root: &Path) -> Result<()> {
+    with_served(root, |served| {
+        let mut command = Command::new(served.programs.join("synapse"));
+        command.args(["contract", "verify", "--gateway", &served.told("API")?, "--stripe", &served.told("Stripe ")?]);
+        command.args(["--stripe-key", STRIPE_KEY]).env("SYNAPSE_TOKEN", served.told("export TOKEN=")?);
+        held(command.stdin(Stdio::null()), false)
+    })
+}
+
+/// One process that serves as a user starts it.
+pub(crate) struct Served {
+    programs: PathBuf,
+    printed: String,
+}
+
+impl Served {
+    /// The word behind `label` in its welcome.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub(crate) fn told(&self, label: &str) -> Result<String> {
+        let printed = &self.printed;
+        let rest = printed.split_once(label).with_context(|| format!("synapsed did not tell {label:?}:\n{printed}"))?.1;
+        Ok(rest.split_whitespace().next().unwrap_or_default().to_owned())
+    }
+}
+
+/// Starts such a process, does `work` with it and stops it.
+///
+/// # Errors
+/// What did not start, work or stop.
+pub(crate) fn with_served(root: &Path, work: impl FnOnce(&Served) -> Result<()>) -> Result<()> {
     let programs = build(root)?;
     let folder = tempfile::tempdir()?;
     let mut serve = Command::new(programs.join("synapsed"));
@@ -35,19 +66,11 @@ pub(crate) fn served(root: &Path) -> Result<()> {
         (ended || process.output().contains("Ctrl-C stops.")).then_some(())
     });
     ensure!(process.exited().is_none(), "synapsed ended:\n{}", process.output());
-    let printed = process.output();
-    let told = |label: &str| -> Result<String> {
-        let rest = printed.split_once(label).with_context(|| format!("synapsed did not tell {label:?}:\n{printed}"))?.1;
-        Ok(rest.split_whitespace().next().unwrap_or_default().to_owned())
-    };
-    let mut command = Command::new(programs.join("synapse"));
-    command.args(["contract", "verify", "--gateway", &told("API")?, "--stripe", &told("Stripe ")?]);
-    command.args(["--stripe-key", STRIPE_KEY]).env("SYNAPSE_TOKEN", told("export TOKEN=")?).stdin(Stdio::null());
-    let verified = held(&mut command, false);
+    let worked = work(&Served { programs, printed: process.output() });
     process.signal("TERM");
     let status = process.wait(DRAINED);
     ensure!(status.success(), "synapsed ended with {status}:\n{}", process.output());
-    verified
+    worked
 }
 
 fn held(command: &mut Command, is_quiet: bool) -> Result<()> {

@@ -74,6 +74,11 @@ pub(crate) fn errors_page(root: &Path) -> Result<Vec<Generated>> {
     Ok(vec![file("docs/errors.md", synapsed(root, "errors-page")?)])
 }
 
+/// The OpenAPI 3.1 document of the gateway's HTTP API.
+pub(crate) fn openapi(root: &Path) -> Result<Vec<Generated>> {
+    Ok(vec![file("docs/openapi.json", synapsed(root, "open-api")?)])
+}
+
 // What the program that links every service prints about itself.
 fn synapsed(root: &Path, subcommand: &str) -> Result<String> {
     let mut command = std::process::Command::new("cargo");

@@ -258,7 +258,8 @@ impl Link {
                 self.farewell = Some((code, reason, reconnect_after_ms));
                 true
             }
-            ServerFrame::Hello { .. } | ServerFrame::Outcome { id: None, .. } => true,
+            // A session's own timeouts say what a lost signal means.
+            ServerFrame::Receipt { .. } | ServerFrame::Hello { .. } | ServerFrame::Outcome { id: None, .. } => true,
         }
     }
 

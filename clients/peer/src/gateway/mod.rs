@@ -170,14 +170,16 @@ impl Gateway {
     /// The gateway's refusal (unknown peer, offline, proof), or the end of the connection.
     pub async fn open_session(&self, to: PeerId) -> Result<Session, GatewayError> {
         let other = to.clone();
-        let opened: SessionOpened = self.ask(|id| ClientFrame::Session { id, to }).await?;
+        let opened: SessionOpened = self.ask(|id| ClientFrame::Session { id, to, others: Vec::new() }).await?;
         let (sender, signals) = mpsc::channel(self.buffer);
         self.lock().insert(opened.session_id.clone(), sender);
         Ok(Session::new(self.clone(), opened.session_id, other, opened.polite, signals))
     }
 
     pub(crate) async fn signal(&self, session_id: SessionId, signal: PeerSignal) -> Result<Outcome, GatewayError> {
-        self.outcome(|id| ClientFrame::Signal { id, session_id, signal }).await.map(|(outcome, _)| outcome)
+        self.outcome(|id| ClientFrame::Signal { id, session_id, signal, to: None, binding: None })
+            .await
+            .map(|(outcome, _)| outcome)
     }
 
     pub(crate) fn forget(&self, session_id: &SessionId) {

@@ -49,6 +49,8 @@ pub enum SessionEnd {
     PeerLost,
     /// Nothing was heard for too long.
     TimedOut,
+    /// Nobody answered in time.
+    NotAnswered,
     /// A reason newer than this reader.
     #[serde(other)]
     Unknown,
@@ -70,7 +72,10 @@ impl Contract for SessionEndedV1 {
     const KIND: &'static str = "signaling.session_ended.v1";
 
     fn samples() -> Vec<Self> {
-        vec![Self { session_id: sample_session(), reason: SessionEnd::Bye, by: Some(peer("alice")) }]
+        vec![
+            Self { session_id: sample_session(), reason: SessionEnd::Bye, by: Some(peer("alice")) },
+            Self { session_id: sample_session(), reason: SessionEnd::NotAnswered, by: None },
+        ]
     }
 }
 

@@ -9,6 +9,8 @@ pub(crate) fn entries() -> Vec<crate::Entry> {
         crate::Entry::signal::<presence::HeartbeatV1>(),
         crate::Entry::signal::<presence::ChangedV1>(),
         crate::Entry::signal::<signaling::DeliverV1>(),
+        crate::Entry::signal::<signaling::ReceiptV1>(),
+        crate::Entry::signal::<signaling::TakenV1>(),
         crate::Entry::signal::<gateway::EntitlementLostV1>(),
         crate::Entry::signal::<gateway::BroadcastV1>(),
         crate::Entry::signal::<gateway::CallV1>(),

@@ -67,6 +67,8 @@ codes! {
     Forbidden = "forbidden", 403, "Ask for the right, or use an account that has it.";
     /// The subscription proof is missing or refused
     ProofRefused = "proof_refused", 403, "Ask the subscription's verify endpoint for a new proof for this peer, then connect again.";
+    /// The certificate is not this peer's
+    IdentityMismatch = "identity_mismatch", 403, "Use one certificate per session, signed with the identity key that the peer published; 'detail' says which rule is broken.";
     /// You are not a member of this session
     NotMember = "not_member", 403, "Send signals only in sessions that this peer is part of.";
     /// The subscription's status does not allow this change
@@ -103,6 +105,8 @@ codes! {
     UnknownPrice = "unknown_price", 422, "Use one of the prices named in 'detail'.";
     /// Too many requests
     RateLimited = "rate_limited", 429, "Wait as long as Retry-After says, then go on slower.";
+    /// As much as is kept for an absent peer waits already
+    MailboxFull = "mailbox_full", 429, "Wait until presence shows the peer, then send the signal again.";
     /// The plan's limit is used up
     QuotaExceeded = "quota_exceeded", 429, "Wait as long as Retry-After says (without one: use less at once), or change to a larger plan.";
     /// The headers are too many or too large

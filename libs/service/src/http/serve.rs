@@ -13,11 +13,14 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
+
+use super::{Secure, Tls};
 
 /// How a listener is served. The numbers are milliseconds and counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +60,28 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 ///
 /// A WebSocket's own task outlives its connection's here: track it with [`crate::Lifecycle`].
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken, options: ServeOptions) -> Served {
+    run(listener, router, None, stop, options).await
+}
+
+/// The same over TLS: requests have the extension [`Secure`], and HTTP/2 is agreed on by ALPN. A handshake may take as
+/// long as a request's headers.
+pub async fn serve_tls(
+    listener: TcpListener,
+    router: Router,
+    tls: Arc<Tls>,
+    stop: CancellationToken,
+    options: ServeOptions,
+) -> Served {
+    run(listener, router, Some(tls), stop, options).await
+}
+
+async fn run(
+    listener: TcpListener,
+    router: Router,
+    tls: Option<Arc<Tls>>,
+    stop: CancellationToken,
+    options: ServeOptions,
+) -> Served {
     let room = Arc::new(Semaphore::new(options.max_connections));
     let connections = TaskTracker::new();
     let cut = CancellationToken::new();
@@ -70,9 +95,10 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
         };
         match accepted {
             Ok((stream, address, permit)) => {
-                let (router, stop, cut) = (router.clone(), stop.clone(), cut.clone());
+                let (router, tls) = (router.clone(), tls.clone());
+                let host = Serving { address, secure: tls.is_some(), stop: stop.clone(), cut: cut.clone(), options };
                 connections.spawn(async move {
-                    connection(stream, address, router, stop, cut, options).await;
+                    accepted_one(stream, tls, router, host).await;
                     drop(permit);
                 });
             }
@@ -100,18 +126,38 @@ async fn accept(
     Ok((stream, address, permit))
 }
 
-async fn connection(
-    stream: TcpStream,
+/// What a connection is served with.
+struct Serving {
     address: SocketAddr,
-    router: Router,
+    secure: bool,
     stop: CancellationToken,
     cut: CancellationToken,
     options: ServeOptions,
-) {
+}
+
+async fn accepted_one(stream: TcpStream, tls: Option<Arc<Tls>>, router: Router, host: Serving) {
     // An answer in two writes must not wait for the client's delayed ack (40 ms).
     if stream.set_nodelay(true).is_err() {
         return;
     }
+    let Some(tls) = tls else { return connection(stream, router, host).await };
+    let (time, clock) = (Duration::from_millis(host.options.header_read_timeout_ms), Clock::system());
+    let handshake = tokio::select! {
+        done = clock.timeout(time, tls.acceptor().accept(stream)) => done,
+        () = host.stop.cancelled() => return,
+    };
+    match handshake {
+        Some(Ok(stream)) => Box::pin(connection(stream, router, host)).await,
+        Some(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+        None => {}
+    }
+}
+
+async fn connection<S>(stream: S, router: Router, host: Serving)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Serving { address, secure, stop, cut, options } = host;
     let header_time = Duration::from_millis(options.header_read_timeout_ms);
     let spoke = Arc::new(AtomicBool::new(false));
     let service = service_fn({
@@ -119,6 +165,9 @@ async fn connection(
         move |mut request: Request<Incoming>| {
             spoke.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(ConnectInfo(address));
+            if secure {
+                request.extensions_mut().insert(Secure);
+            }
             router.clone().call(request.map(Body::new))
         }
     });

@@ -1,12 +1,13 @@
 use std::any::Any;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use clock::{Clock, Entropy};
@@ -18,7 +19,7 @@ use http_body_util::Limited;
 use tracing::{Instrument, Span, field};
 
 use super::problem::{Code, ProblemResponse};
-use super::{HttpLimits, HttpSettings, RequestContext};
+use super::{HttpLimits, HttpSettings, RequestContext, Secure, TrustedProxies, guard};
 use crate::config::Mode;
 use crate::telemetry::{install_metrics, set_parent};
 
@@ -39,6 +40,7 @@ struct Inner {
     clock: Clock,
     entropy: Entropy,
     durations: Durations,
+    proxies: TrustedProxies,
 }
 
 /// Put it into a response's extensions to send the response as it is, even if it is an error: for answers that were
@@ -68,7 +70,15 @@ impl Shell {
         // Before the first histogram is kept: what is made without a recorder stays without effect.
         install_metrics();
         let (slow, durations) = (Duration::from_millis(slow_ms), Durations::default());
-        Self { inner: Arc::new(Inner { service, mode, limits, slow, clock, entropy, durations }) }
+        let proxies = TrustedProxies::default();
+        Self { inner: Arc::new(Inner { service, mode, limits, slow, clock, entropy, durations, proxies }) }
+    }
+
+    /// The same behind these proxies. For a shell that wraps nothing yet.
+    #[must_use]
+    pub fn behind(mut self, proxies: TrustedProxies) -> Self {
+        Arc::get_mut(&mut self.inner).expect("nothing shares a shell that wraps nothing").proxies = proxies;
+        self
     }
 
     /// The router inside the shell. Wrap once, after the last route and layer.
@@ -80,6 +90,18 @@ impl Shell {
     /// A problem's body where there is no HTTP response, as in a WebSocket frame.
     pub fn problem(&self, problem: ProblemResponse, context: &RequestContext) -> Problem {
         problem.into_body(context, self.inner.mode, &self.inner.clock, &self.inner.entropy)
+    }
+
+    /// Says where the request comes from, and takes out of it what only we may say. Tells whether it came over TLS.
+    fn place(&self, request: &mut Request) -> bool {
+        guard::strip_identity(request.headers_mut());
+        let mut is_secure = request.extensions().get::<Secure>().is_some();
+        if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>().copied() {
+            let (client, over_tls) = self.inner.proxies.client(peer, request.headers());
+            request.extensions_mut().insert(client);
+            is_secure |= over_tls;
+        }
+        is_secure
     }
 
     /// Makes every error a problem and adds the ids.
@@ -107,6 +129,8 @@ impl Shell {
 
 async fn around(State(shell): State<Shell>, mut request: Request, next: Next) -> Response {
     let Inner { service, limits, slow, clock, entropy, durations, .. } = &*shell.inner;
+    let is_secure = shell.place(&mut request);
+    let ends = guard::ends_connection(&request);
     let started = clock.monotonic();
     let context = RequestContext::new(request.headers(), clock, entropy);
     let route = request.extensions().get::<MatchedPath>().cloned();
@@ -114,7 +138,8 @@ async fn around(State(shell): State<Shell>, mut request: Request, next: Next) ->
     let method = method_name(request.method());
     let span = span(service, method, route, &context);
     let _active = Active::begin(service);
-    let response = match limits.check(&request) {
+    let checked = limits.check(&request).and_then(|()| guard::check_framing(&request));
+    let response = match checked {
         Err(problem) => problem.into_response(),
         Ok(()) => {
             request.extensions_mut().insert(context.clone());
@@ -123,8 +148,9 @@ async fn around(State(shell): State<Shell>, mut request: Request, next: Next) ->
             handled.unwrap_or_else(|panic| panicked(&*panic))
         }
     };
-    let response = shell.finish(response, &context).instrument(span.clone()).await;
+    let mut response = shell.finish(response, &context).instrument(span.clone()).await;
     let status = response.status();
+    guard::protect(status, response.headers_mut(), is_secure, ends);
     span.record("http.response.status_code", status.as_u16());
     if status.is_server_error() {
         span.record("otel.status_code", "ERROR");

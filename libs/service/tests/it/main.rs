@@ -4,7 +4,10 @@
 mod client;
 mod config;
 mod dead_letters;
+mod guard;
 mod http;
+mod limits;
 mod serve;
+mod tls;
 mod tokens;
 mod traces;

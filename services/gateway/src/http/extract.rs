@@ -1,18 +1,18 @@
 //! What handlers need of a request, read and checked.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use auth::{Principal, Role};
 use axum::body::Bytes;
-use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::extract::FromRequestParts;
 use bus::Trail;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
 use http::request::Parts;
 use http::{Extensions, HeaderMap};
 use serde::de::DeserializeOwned;
 use service::Unauthenticated;
-use service::http::{Code, ProblemResponse, RequestContext};
+use service::http::{ClientAddress, Code, ProblemResponse, RequestContext};
 
 use crate::Gateway;
 
@@ -34,6 +34,7 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
     async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, ProblemResponse> {
         let token = bearer(&parts.headers).ok_or(Unauthenticated::Missing)?;
         let principal = gateway.tokens.verify(token).await?;
+        gateway.edge.count_request(&principal, &parts.extensions).await?;
         let mut trail = gateway.new_trail();
         if let Some(context) = parts.extensions.get::<RequestContext>() {
             trail.correlation_id.clone_from(&context.correlation_id);
@@ -71,9 +72,9 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     pairs.find(|(name, _)| *name == TOKEN_COOKIE).map(|(_, value)| value)
 }
 
-/// Where a request comes from.
+/// Whom a request comes from, past trusted proxies.
 pub(crate) fn address(extensions: &Extensions) -> Option<IpAddr> {
-    extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip())
+    extensions.get::<ClientAddress>().map(|client| client.0)
 }
 
 /// Reads a JSON body.

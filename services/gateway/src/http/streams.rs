@@ -29,6 +29,7 @@ const FORWARD_WITHIN_MS: u64 = 2_000;
 pub(super) async fn open(State(gateway): State<Arc<Gateway>>, request: Request) -> Result<Response, ProblemResponse> {
     let headers = request.headers();
     socket::check(&gateway, request.uri(), headers)?;
+    gateway.edge.count_connection(request.extensions()).await?;
     let permit = socket::room(&gateway)?;
     let credential = bearer(headers).map(|token| Credential::Token(token.to_owned()));
     let address = address(request.extensions());

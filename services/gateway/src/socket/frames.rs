@@ -28,13 +28,14 @@ struct Reader<'a> {
 }
 
 /// Frame types and the fields that each may have besides `type` and `id`.
-const TYPES: [(&str, &[&str]); 10] = [
+const TYPES: [(&str, &[&str]); 11] = [
     ("auth", &["token", "ticket", "peer_id", "proof", "acks", "resume"]),
     ("refresh", &["token", "ticket", "proof"]),
     ("ping", &[]),
     ("presence", PRESENCE),
-    ("session", &["to"]),
-    ("signal", &["session_id", "signal"]),
+    ("session", &["to", "others"]),
+    ("signal", &["session_id", "signal", "to", "binding"]),
+    ("ice_servers", &[]),
     ("message", &["to", "action", "message", "session_id"]),
     ("broadcast", &["scope", "room", "user_id", "action", "message", "session_id"]),
     ("room", &["action", "room"]),
@@ -103,6 +104,9 @@ pub(crate) fn parse(value: Value) -> Result<ClientFrame, BadFrame> {
     Ok(frame)
 }
 
+/// More members than any signaling service takes; it has its own, smaller limit.
+const MAX_OTHERS: usize = 63;
+
 const SIGNAL_RULE: &str = "must be an object with a type: offer, answer, candidate, restart or bye";
 
 fn known_type(fields: &Map<String, Value>) -> Option<(&'static str, &'static [&'static str])> {
@@ -116,9 +120,14 @@ impl Reader<'_> {
             "auth" => self.auth(),
             "refresh" => self.refresh(),
             "presence" => self.presence(),
-            "session" => self.text("to", &rules::ID),
+            "session" => {
+                self.text("to", &rules::ID);
+                self.others();
+            }
             "signal" => {
                 self.text("session_id", &rules::ID);
+                self.optional("to", &rules::ID);
+                self.binding();
                 if !self.fields.get("signal").is_some_and(Value::is_object) {
                     self.refuse("signal", SIGNAL_RULE);
                 }
@@ -154,9 +163,7 @@ impl Reader<'_> {
                 if !resume.get("offset").is_some_and(Value::is_u64) {
                     inner.refuse("offset", "must be the offset of the last frame taken in, a whole number");
                 }
-                for broken in inner.found {
-                    self.refuse(format!("resume.{}", broken.field), broken.message);
-                }
+                self.nested("resume", inner.found);
             }
             Some(_) => self.refuse("resume", "must be an object with epoch and offset"),
         }
@@ -241,6 +248,46 @@ impl Reader<'_> {
             }
         }
         self.note();
+    }
+
+    /// Further members of a session.
+    fn others(&mut self) {
+        match self.fields.get("others") {
+            None => {}
+            Some(Value::Array(others)) if others.iter().all(Value::is_string) => {
+                for (number, other) in others.iter().enumerate().take(MAX_OTHERS) {
+                    let broken = rules::ID.violations(other.as_str().unwrap_or_default());
+                    broken.into_iter().for_each(|message| self.refuse(format!("others.{number}"), message));
+                }
+                if others.len() > MAX_OTHERS {
+                    self.refuse("others", format!("has {} peers; at most {MAX_OTHERS} are taken", others.len()));
+                }
+            }
+            Some(_) => self.refuse("others", "must be a list of peer ids"),
+        }
+    }
+
+    /// A signature over a certificate.
+    fn binding(&mut self) {
+        match self.fields.get("binding") {
+            None | Some(Value::Null) => {}
+            Some(Value::Object(binding)) => {
+                let mut inner = Reader { fields: binding, found: Vec::new() };
+                inner.text("public_key", &rules::TOKEN);
+                inner.text("signature", &rules::TOKEN);
+                if !binding.get("issued_at_s").is_some_and(Value::is_u64) {
+                    inner.refuse("issued_at_s", "must be the time of signing in Unix seconds, a whole number");
+                }
+                self.nested("binding", inner.found);
+            }
+            Some(_) => self.refuse("binding", "must be an object with public_key, issued_at_s and signature"),
+        }
+    }
+
+    fn nested(&mut self, field: &str, found: Vec<Violation>) {
+        for broken in found {
+            self.refuse(format!("{field}.{}", broken.field), broken.message);
+        }
     }
 
     fn note(&mut self) {

@@ -35,6 +35,10 @@ fn good_frames_are_read() {
         json!({"type": "broadcast", "id": "1", "scope": "room", "room": "r", "action": "x", "message": "hi"}),
         json!({"type": "room", "id": "1", "action": "join", "room": "lobby"}),
         json!({"type": "ack", "id": "1", "offset": 0}),
+        json!({"type": "ice_servers", "id": "1"}),
+        json!({"type": "session", "id": "1", "to": "bob", "others": ["carol"]}),
+        json!({"type": "signal", "id": "1", "session_id": "s", "to": "carol", "signal": {"type": "restart", "generation": 2},
+            "binding": {"public_key": "k", "issued_at_s": 1, "signature": "s"}}),
     ] {
         let frame = parse(good.clone()).unwrap_or_else(|bad| panic!("{good}: {bad:?}"));
         assert_eq!(frame.id(), "1");
@@ -94,6 +98,13 @@ fn a_field_must_fit_its_type_action_and_scope() {
     assert_eq!(fields(broadcast), ["room", "user_id"]);
     assert_eq!(fields(json!({"type": "auth", "id": "1", "peer_id": "a", "token": "t", "ticket": "t"})), ["ticket"]);
     assert_eq!(fields(json!({"type": "refresh", "id": "1"})), ["token"]);
+    let others = |others: Value| fields(json!({"type": "session", "id": "1", "to": "b", "others": others}));
+    assert_eq!(others(json!(["ok", "a b"])), ["others.1"]);
+    assert_eq!(others(json!("bob")), ["others"]);
+    assert_eq!(others(json!(vec!["p"; 64])), ["others"]);
+    let bound = json!({"type": "signal", "id": "1", "session_id": "s", "to": "", "signal": {"type": "bye"},
+        "binding": {"issued_at_s": "now"}});
+    assert_eq!(fields(bound), ["to", "binding.public_key", "binding.signature", "binding.issued_at_s"]);
     let resume = json!({"type": "auth", "id": "1", "peer_id": "a", "resume": {"epoch": "a b", "offset": -1}});
     assert_eq!(fields(resume), ["resume.epoch", "resume.offset"]);
 }

@@ -32,6 +32,7 @@ pub(crate) async fn upgrade(
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await.map_err(|rejection| {
         ProblemResponse::new(Code::MalformedRequest).detail(format!("{rejection}; open this address as a WebSocket"))
     })?;
+    gateway.edge.count_connection(&parts.extensions).await?;
     let permit = room(&gateway)?;
     let address = address(&parts.extensions);
     let limit = gateway.config.max_frame_bytes;

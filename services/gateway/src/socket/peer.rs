@@ -10,7 +10,7 @@ use contracts::http::Problem;
 use contracts::requests::presence::{
     ConnectRefusal, ConnectV1, CountV1, DescribeV1, DisconnectV1, ListV1, PeerFilter, Profile, SetStatusV1,
 };
-use contracts::requests::signaling::{OpenSessionV1, SendV1};
+use contracts::requests::signaling::{IceServersV1, OpenSessionV1, SendV1};
 use contracts::signals::gateway::{BroadcastV1, Call, Reply};
 use contracts::{PeerId, Request};
 use futures::FutureExt;
@@ -82,6 +82,7 @@ impl Peer {
     ) -> Result<(Self, AuthResult), (ProblemResponse, Farewell)> {
         let Entering { credential, peer_id, proof, acks, resume } = entering;
         let principal = papers::principal(gateway, credential).await?;
+        gateway.edge.count_entry(&principal).await.map_err(|problem| (problem, TOO_MANY))?;
         let Some(proof) = proof else { return Err(papers::no_proof()) };
         let proven = papers::prove(gateway, &principal, &peer_id, &proof).await?;
         if let Some(problem) = no_room(gateway, &principal, &peer_id) {
@@ -240,13 +241,17 @@ impl Peer {
             ClientFrame::Presence { action, .. } => self.presence(gateway, trail, action),
             ClientFrame::Room { action, room, .. } => self.room(gateway, trail, action, room),
             _ if self.principal.role == Role::ReadOnly => read_only(),
-            ClientFrame::Session { to, .. } => {
-                let ask = OpenSessionV1 { from: own.peer_id.clone(), to, proof: self.proven.proof.to_string() };
-                self.forward(gateway, trail, ask, Outcome::Accepted)
-            }
-            ClientFrame::Signal { session_id, signal, .. } => {
+            ClientFrame::Session { to, others, .. } => {
                 let (from, proof) = (own.peer_id.clone(), self.proven.proof.to_string());
-                self.forward(gateway, trail, SendV1 { session_id, from, proof, signal }, Outcome::Delivered)
+                self.forward(gateway, trail, OpenSessionV1 { from, to, proof, others }, Outcome::Accepted)
+            }
+            ClientFrame::Signal { session_id, signal, to, binding, .. } => {
+                let (from, proof) = (own.peer_id.clone(), self.proven.proof.to_string());
+                self.signal(gateway, trail, SendV1 { session_id, from, proof, signal, to, binding })
+            }
+            ClientFrame::IceServers { .. } => {
+                let (peer_id, proof) = (own.peer_id.clone(), self.proven.proof.to_string());
+                self.forward(gateway, trail, IceServersV1 { peer_id, proof }, Outcome::Accepted)
             }
             ClientFrame::Message { .. } | ClientFrame::Broadcast { .. } if busy => {
                 let detail = "too many messages of this connection have no outcome yet; wait for some";
@@ -345,6 +350,21 @@ impl Peer {
             }
         };
         refused(ProblemResponse::new(Code::Forbidden).detail(detail))
+    }
+
+    /// A signal is with the other peer or kept for it; the outcome says which.
+    fn signal(&self, gateway: &Arc<Gateway>, trail: &Trail, ask: SendV1) -> BoxFuture<'static, Handled> {
+        let sent = self.forward(gateway, trail, ask, Outcome::Delivered);
+        sent.map(|handled| match handled {
+            Handled::Done(_, Some(result)) if result["outcome"] == "queued" => {
+                Handled::Done(Outcome::Queued, Some(result))
+            }
+            Handled::Done(_, Some(result)) if result["outcome"] == "expired" => {
+                Handled::Done(Outcome::Expired, Some(result))
+            }
+            other => other,
+        })
+        .boxed()
     }
 
     fn forward<R: Request>(

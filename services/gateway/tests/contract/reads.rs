@@ -5,7 +5,7 @@ use std::time::Duration;
 use contracts::Contract;
 use contracts::requests::billing::{ProofSnapshotV1, UsageV1};
 use contracts::requests::presence::{ConnectV1, CountV1, DescribeV1, DisconnectV1, ListV1, LookupV1, SetStatusV1};
-use contracts::requests::signaling::{OpenSessionV1, SendV1};
+use contracts::requests::signaling::{IceServersV1, OpenSessionV1, SendV1};
 use contracts::requests::subscription::{
     CancelV1, ChangePlanV1, CheckPlansV1, CreateCheckoutV1, CreatePortalV1, CreateV1, GetV1, ListPlansV1,
     ListProofKeysV1, ListV1 as ListSubscriptionsV1, ResumeV1, VerifyV1,
@@ -13,14 +13,14 @@ use contracts::requests::subscription::{
 use contracts::signals::EVERYBODY;
 use contracts::signals::gateway::{BroadcastV1, CallV1, EntitlementLostV1, ReplyV1};
 use contracts::signals::presence::ChangedV1;
-use contracts::signals::signaling::DeliverV1;
+use contracts::signals::signaling::{DeliverV1, ReceiptV1};
 use serde_json::{Value, json};
 use testkit::contract::{Answers, On, ReadingSuite, TENANT, golden_facts};
 
 use crate::harness::{World, run_unknowing};
 
 /// What the gateway asks others.
-const ASKED: [&str; 23] = [
+const ASKED: [&str; 24] = [
     ConnectV1::KIND,
     DisconnectV1::KIND,
     SetStatusV1::KIND,
@@ -30,6 +30,7 @@ const ASKED: [&str; 23] = [
     CountV1::KIND,
     OpenSessionV1::KIND,
     SendV1::KIND,
+    IceServersV1::KIND,
     CreateV1::KIND,
     GetV1::KIND,
     VerifyV1::KIND,
@@ -45,8 +46,15 @@ const ASKED: [&str; 23] = [
     ListSubscriptionsV1::KIND,
     ResumeV1::KIND,
 ];
-const SIGNALS: [&str; 6] =
-    [ChangedV1::KIND, DeliverV1::KIND, EntitlementLostV1::KIND, BroadcastV1::KIND, CallV1::KIND, ReplyV1::KIND];
+const SIGNALS: [&str; 7] = [
+    ChangedV1::KIND,
+    DeliverV1::KIND,
+    EntitlementLostV1::KIND,
+    BroadcastV1::KIND,
+    CallV1::KIND,
+    ReplyV1::KIND,
+    ReceiptV1::KIND,
+];
 
 /// The calls that make the gateway ask: kind, request line, headers, body.
 const CALLS: [(&str, &str, &str, &str); 12] = [
@@ -97,7 +105,7 @@ async fn what_is_read_is_what_is_committed(on: On) {
         others.each(&suite, CheckPlansV1::KIND, check).await;
         frames(world, &others, &suite).await;
         for (kind, address) in
-            SIGNALS.into_iter().zip([TENANT, &world.node, EVERYBODY, TENANT, &world.node, &world.node])
+            SIGNALS.into_iter().zip([TENANT, &world.node, EVERYBODY, TENANT, &world.node, &world.node, &world.node])
         {
             suite.signal_all(&world.bus, &world.clock, kind, address).await;
         }
@@ -130,8 +138,9 @@ async fn frames(world: &World, others: &Answers, suite: &ReadingSuite) {
                 "signal": {"type": "restart", "generation": 2}}),
         ),
     ];
+    let ice = (IceServersV1::KIND, json!({"type": "ice_servers", "id": "5"}));
     let mut client = world.enter("carol").await;
-    for (kind, frame) in frames {
+    for (kind, frame) in frames.into_iter().chain([ice]) {
         others.each(suite, kind, async |_: &Value| drop(client.ask(&frame).await)).await;
     }
 }

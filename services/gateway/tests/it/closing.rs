@@ -102,15 +102,15 @@ async fn a_revocation_that_another_gateway_read_closes_too() {
     .await;
 }
 
+/// A signal as large as they come.
+fn large() -> DeliverV1 {
+    let signal = PeerSignal::Offer { sdp: "v".repeat(250_000), generation: 1 };
+    DeliverV1::plain("s".parse().unwrap(), "bob".parse().unwrap(), "alice".parse().unwrap(), true, signal)
+}
+
 /// Signals as large as they come, until the gateway has given the client up.
 async fn flood(world: &World) {
-    let signal = DeliverV1 {
-        session_id: "s".parse().unwrap(),
-        to: "alice".parse().unwrap(),
-        from: "bob".parse().unwrap(),
-        polite: true,
-        signal: PeerSignal::Offer { sdp: "v".repeat(250_000), generation: 1 },
-    };
+    let signal = large();
     testkit::eventually(SOON, "the client to be given up", async || {
         world.tell(&world.node, ACME, &signal).await;
         let told = world.leaves(0).await.len();
@@ -136,13 +136,7 @@ async fn a_client_that_does_not_read_is_closed_and_leaves() {
 
 /// Fills what the kernel buffers for the client, so that the gateway waits in the middle of a frame.
 async fn clog(world: &World) {
-    let signal = DeliverV1 {
-        session_id: "s".parse().unwrap(),
-        to: "alice".parse().unwrap(),
-        from: "bob".parse().unwrap(),
-        polite: true,
-        signal: PeerSignal::Offer { sdp: "v".repeat(250_000), generation: 1 },
-    };
+    let signal = large();
     for _ in 0..100 {
         world.tell(&world.node, ACME, &signal).await;
     }

@@ -11,7 +11,7 @@ use contracts::requests::billing::UsageV1;
 use contracts::requests::presence::{
     ConnectV1, Connected, CountV1, DescribeV1, DisconnectV1, ListV1, LookupV1, SetStatusV1,
 };
-use contracts::requests::signaling::{OpenSessionV1, SendV1};
+use contracts::requests::signaling::{IceServersV1, OpenSessionV1, SendV1};
 use contracts::requests::subscription::{
     CancelV1, ChangePlanV1, CheckPlansV1, CreateCheckoutV1, CreatePortalV1, CreateV1, GetV1, ListPlansV1,
     ListProofKeysV1, ListV1 as ListSubscriptionsV1, ProofKeys, ResumeV1, VerifyV1,
@@ -55,6 +55,7 @@ impl Doubles {
         self.own(bus, clock, sample::<CountV1>).await;
         self.own(bus, clock, sample::<OpenSessionV1>).await;
         self.own(bus, clock, sample::<SendV1>).await;
+        self.own(bus, clock, sample::<IceServersV1>).await;
         self.own(bus, clock, sample::<CreateV1>).await;
         self.own(bus, clock, sample::<GetV1>).await;
         self.own(bus, clock, sample::<VerifyV1>).await;

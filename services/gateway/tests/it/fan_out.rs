@@ -7,7 +7,7 @@ use contracts::events::presence::PeerStatus;
 use contracts::frames::{PeerChange, ServerFrame};
 use contracts::requests::presence::{Marks, PeerView, Profile};
 use contracts::signals::presence::{ChangedV1, HeartbeatV1};
-use contracts::signals::signaling::{DeliverV1, PeerSignal};
+use contracts::signals::signaling::{DeliverV1, PeerSignal, ReceiptV1, TakenV1};
 
 use crate::harness::{ACME, SOON, World, run};
 
@@ -29,13 +29,8 @@ pub(crate) fn changed(peer: &str, generation: u64, status: PeerStatus) -> Change
 }
 
 fn deliver(to: &str, polite: bool) -> DeliverV1 {
-    DeliverV1 {
-        session_id: "session-1".parse().unwrap(),
-        to: to.parse().unwrap(),
-        from: "carol".parse().unwrap(),
-        polite,
-        signal: PeerSignal::Restart { generation: 3 },
-    }
+    let (session, carol) = ("session-1".parse().unwrap(), "carol".parse().unwrap());
+    DeliverV1::plain(session, carol, to.parse().unwrap(), polite, PeerSignal::Restart { generation: 3 })
 }
 
 async fn enter_of(world: &World, tenant: &str, peer: &str) -> crate::client::Client {
@@ -75,16 +70,58 @@ async fn a_signal_reaches_its_peer_and_no_other() {
         world.tell("gateway-other", ACME, &deliver("bob", false)).await;
         world.tell(&world.node, ACME, &deliver("nobody", false)).await;
         world.tell(&world.node, ACME, &deliver("alice", true)).await;
-        let expected = ServerFrame::Signal {
-            offset: 1,
-            session_id: "session-1".parse().unwrap(),
-            from: "carol".parse().unwrap(),
-            polite: true,
-            signal: PeerSignal::Restart { generation: 3 },
-        };
+        let expected = ServerFrame::of_signal(deliver("alice", true)).numbered(1);
         assert_eq!(alice.next().await, expected);
         bob.is_alive().await;
         stranger.is_alive().await;
+    })
+    .await;
+}
+
+/// A signal that somebody waits to hear of.
+fn registered(to: &str, id: &str) -> DeliverV1 {
+    let (signal_id, reply_to) = (Some(id.parse().unwrap()), Some("signaling-1".parse().unwrap()));
+    DeliverV1 { signal_id, reply_to, ..deliver(to, true) }
+}
+
+#[tokio::test]
+async fn signaling_is_told_what_a_peer_has_and_a_peer_is_told_nothing_twice() {
+    run(async |world| {
+        let mut told = world.bus.listen(TakenV1::KIND, Some("signaling-1"), None, 100).await.unwrap();
+        let mut taken = async || -> (String, bool) {
+            let signal = tokio::time::timeout(SOON, told.next()).await.expect("an answer").unwrap();
+            let TakenV1 { signal_id, taken } = serde_json::from_slice(&signal.data).unwrap();
+            (signal_id.to_string(), taken)
+        };
+        let (mut alice, result) = world.enter_at(world.address, "alice", &serde_json::json!({})).await;
+        world.tell(&world.node, ACME, &registered("nobody", "sig-0")).await;
+        assert_eq!(taken().await, ("sig-0".into(), false));
+        for id in ["sig-1", "sig-1", "sig-2"] {
+            world.tell(&world.node, ACME, &registered("alice", id)).await;
+            assert_eq!(taken().await, (id.into(), true));
+        }
+        let receipt = ReceiptV1::samples().remove(0);
+        for _ in 0..2 {
+            world.tell(&world.node, ACME, &receipt).await;
+            assert_eq!(taken().await, (receipt.receipt_id.to_string(), true));
+        }
+        let first = ServerFrame::of_signal(registered("alice", "sig-1")).numbered(1);
+        assert_eq!(alice.next().await, first);
+        assert_eq!(alice.next().await, ServerFrame::of_signal(registered("alice", "sig-2")).numbered(2));
+        assert_eq!(alice.next().await, ServerFrame::Receipt { offset: 3, receipt: receipt.receipt });
+        alice.is_alive().await;
+
+        // What waits for a resume is nobody's yet.
+        drop(alice);
+        world.leaves(1).await;
+        world.tell(&world.node, ACME, &registered("alice", "sig-3")).await;
+        assert_eq!(taken().await, ("sig-3".into(), false));
+        let epoch = result["epoch"].as_str().unwrap();
+        let resume = serde_json::json!({"resume": {"epoch": epoch, "offset": 3}});
+        let (mut alice, _) = world.enter_at(world.address, "alice", &resume).await;
+        world.tell(&world.node, ACME, &registered("alice", "sig-2")).await;
+        assert_eq!(taken().await, ("sig-2".into(), true));
+        alice.is_alive().await;
     })
     .await;
 }

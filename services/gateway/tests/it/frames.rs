@@ -1,9 +1,9 @@
 //! Client frames: what each asks, and what becomes of bad ones.
 
-use contracts::Answer;
 use contracts::frames::Outcome;
 use contracts::requests::presence::{ListV1, SetStatusV1};
-use contracts::requests::signaling::{OpenSessionRefusal, OpenSessionV1, SendV1};
+use contracts::requests::signaling::{Forwarded, IceServersV1, OpenSessionRefusal, OpenSessionV1, SendV1, Whereabouts};
+use contracts::{Answer, Request};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -53,12 +53,35 @@ async fn each_frame_asks_its_owner_in_the_peers_name() {
         let signal = json!({"type": "restart", "generation": 2});
         let frame = json!({"type": "signal", "id": "5", "session_id": "s", "signal": signal});
         let (outcome, result, problem) = client.ask(&frame).await;
-        assert_eq!((outcome, result, problem), (Outcome::Delivered, Some(json!({"to": "bob"})), None));
+        let forwarded = json!({"to": "bob", "outcome": "delivered", "signal_id": "0190-0001"});
+        assert_eq!((outcome, result, problem), (Outcome::Delivered, Some(forwarded), None));
         let seen = &world.doubles.seen::<SendV1>()[0];
         assert_eq!(
             (&seen.body["from"], &seen.body["signal"], seen.tenant.as_str()),
             (&"alice".into(), &signal, "acme")
         );
+        for (whereabouts, expected) in
+            [(Whereabouts::Queued, Outcome::Queued), (Whereabouts::Expired, Outcome::Expired)]
+        {
+            let kept = Forwarded { outcome: whereabouts, ..SendV1::replies().remove(0) };
+            world.doubles.script::<SendV1>(&Answer::Ok(kept));
+            assert_eq!(client.ask(&frame).await.0, expected);
+        }
+
+        let binding = json!({"public_key": "k", "issued_at_s": 1, "signature": "s"});
+        let frame = json!({"type": "signal", "id": "6", "session_id": "s", "to": "carol", "binding": binding,
+            "signal": {"type": "offer", "sdp": "v=0", "generation": 1}});
+        client.ask(&frame).await;
+        let seen = &world.doubles.seen::<SendV1>()[3];
+        assert_eq!((&seen.body["to"], &seen.body["binding"]), (&"carol".into(), &binding));
+
+        let several = json!({"type": "session", "id": "7", "to": "bob", "others": ["carol", "dave"]});
+        client.accepted(&several).await;
+        assert_eq!(world.doubles.seen::<OpenSessionV1>()[1].body["others"], json!(["carol", "dave"]));
+
+        let servers = client.accepted(&json!({"type": "ice_servers", "id": "8"})).await.unwrap();
+        assert_eq!(servers["ice_servers"][0]["urls"], json!(["stun:stun.example.com"]));
+        assert_eq!(world.doubles.seen::<IceServersV1>()[0].body["peer_id"], "alice");
     })
     .await;
 }

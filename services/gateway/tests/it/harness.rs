@@ -19,7 +19,7 @@ use contracts::requests::subscription::{ListProofKeysV1, ProofKeys};
 use contracts::{Fact, Request, Signal};
 use outbox::Unit;
 use serde_json::{Value, json};
-use service::config::{self, Sources};
+use service::config::{self, Mode, Sources};
 use service::{Host, PLATFORM, PLATFORM_DEFAULTS, PROOF_AUDIENCE, PROOF_ISSUER, Platform, PlatformConfig};
 use tempfile::TempDir;
 use testkit::contract::{On, Place};
@@ -41,6 +41,8 @@ pub(crate) struct World {
     pub(crate) doubles: Arc<Doubles>,
     pub(crate) node: String,
     pub(crate) host: Host,
+    /// The router as it prints itself.
+    pub(crate) router: String,
     signer: ProofSigner,
     platform: Platform,
     subscription: Platform,
@@ -107,12 +109,14 @@ impl World {
         let platform = host.platform(gateway::NAME).await.unwrap();
         let subscription = host.platform("subscription").await.unwrap();
         let router = gateway::start(gateway_config(settings), platform.clone()).await.unwrap();
+        let printed = format!("{router:?}");
         let address = host.serve_public(gateway::NAME, router).await.unwrap();
         let key = SigningKey::from_seed("k-1", &[7; 32]).unwrap();
         Self {
             signer: ProofSigner::new(key, START_MS + 86_400_000, SignerRules::new(PROOF_ISSUER, PROOF_AUDIENCE)),
             doubles: Arc::default(),
             node: platform.node_id.to_string(),
+            router: printed,
             sequence: AtomicU64::new(1),
             address,
             bus,
@@ -170,6 +174,15 @@ impl World {
             draining.is_finished().then_some(())
         })
         .await;
+    }
+
+    /// The gateway's own store.
+    pub(crate) fn store(&self) -> &store::Store {
+        self.platform.outbox.store()
+    }
+
+    pub(crate) fn platform_mode(&self) -> Mode {
+        self.platform.mode
     }
 
     pub(crate) async fn relayed(&self) {

@@ -6,6 +6,7 @@ mod closing;
 #[path = "../contract/mod.rs"]
 mod contract;
 mod doubles;
+mod edge;
 mod fan_out;
 mod frames;
 mod handshake;
@@ -13,6 +14,7 @@ mod harness;
 mod limits;
 mod messages;
 mod nats;
+mod openapi;
 mod papers;
 mod presence;
 mod proof_keys;

@@ -5,7 +5,7 @@ use contracts::requests::billing::UsageV1;
 use contracts::requests::presence::{
     ConnectV1, CountV1, DescribeV1, DisconnectV1, ListV1, LookupRefusal, LookupV1, SetStatusV1,
 };
-use contracts::requests::signaling::{OpenSessionV1, SendV1};
+use contracts::requests::signaling::{IceServersV1, OpenSessionV1, SendV1};
 use contracts::requests::subscription::{
     self, CancelV1, ChangePlanV1, CreateCheckoutV1, CreatePortalV1, CreateV1, GetV1, ResumeV1, VerifyV1,
 };
@@ -161,6 +161,7 @@ async fn over_a_socket() {
             ("unknown_peer", 404, "peer_unknown"),
             ("peer_offline", 409, "peer_offline"),
             ("same_peer", 400, "validation_failed"),
+            ("too_many_peers", 400, "validation_failed"),
             ("proof_refused", 403, "proof_refused"),
         ];
         check::<OpenSessionV1>(world, &expected, async || {
@@ -171,6 +172,9 @@ async fn over_a_socket() {
             ("unknown_session", 404, "session_unknown"),
             ("not_member", 403, "not_member"),
             ("peer_offline", 409, "peer_offline"),
+            ("target_needed", 400, "validation_failed"),
+            ("mailbox_full", 429, "mailbox_full"),
+            ("identity_mismatch", 403, "identity_mismatch"),
             ("invalid_signal", 400, "invalid_signal"),
             ("stale_generation", 409, "stale_generation"),
             ("proof_refused", 403, "proof_refused"),
@@ -182,6 +186,10 @@ async fn over_a_socket() {
                 assert_eq!(problem.violations[0].field, "candidate");
             }
             problem
+        })
+        .await;
+        check::<IceServersV1>(world, &[("proof_refused", 403, "proof_refused")], async || {
+            frame(json!({"type": "ice_servers", "id": "1"})).await
         })
         .await;
     })

@@ -246,12 +246,10 @@ async fn a_gateway_that_is_gone_takes_the_history_with_it() {
 async fn a_slow_consumer_loses_nothing_by_being_closed() {
     run_with(&[("max_outbound_frames", "8")], async |world| {
         let (mut alice, result) = world.enter_at(world.address, "alice", &json!({})).await;
-        let session = |number: usize| contracts::signals::signaling::DeliverV1 {
-            session_id: format!("s-{number}").parse().unwrap(),
-            to: "alice".parse().unwrap(),
-            from: "bob".parse().unwrap(),
-            polite: true,
-            signal: contracts::signals::signaling::PeerSignal::Offer { sdp: "v".repeat(250_000), generation: 1 },
+        let session = |number: usize| {
+            let signal = contracts::signals::signaling::PeerSignal::Offer { sdp: "v".repeat(250_000), generation: 1 };
+            let (session, bob, alice) = (format!("s-{number}"), "bob".parse().unwrap(), "alice".parse().unwrap());
+            contracts::signals::signaling::DeliverV1::plain(session.parse().unwrap(), bob, alice, true, signal)
         };
         let mut sent = 0;
         testkit::eventually(SOON, "the client to be given up", async || {

@@ -1,39 +1,53 @@
 //! One use case each.
 
+pub(crate) mod empty;
 pub(crate) mod end;
+pub(crate) mod ice_servers;
 pub(crate) mod open_session;
 pub(crate) mod send;
 
-use bus::Asked;
-use contracts::PeerId;
+use bus::Trail;
 use contracts::events::presence::PeerStatus;
-use contracts::requests::presence::{LookupRefusal, PeerView};
+use contracts::requests::presence::LookupRefusal;
+use contracts::{NodeId, PeerId, TenantId};
 use service::Rejection;
 
 use crate::Signaling;
 
-/// How often a command decides anew when others keep changing the same session.
+/// How often a command decides anew when others keep changing the same things.
 const MAX_DECISIONS: usize = 8;
 
-/// Why the other peer can't be reached.
-pub(crate) enum Unreachable {
+/// Where a peer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Connected to this gateway process.
+    Here(NodeId),
+    /// Not connected now.
+    Away,
     /// This tenant never saw it.
     Unknown,
-    /// It is not here, or its entitlement is gone.
-    Offline,
+    /// Its entitlement is gone.
+    Barred,
 }
 
-/// The other peer, if it is here and entitled.
-async fn reach(signaling: &Signaling, asked: &Asked, peer_id: &PeerId) -> Result<PeerView, Rejection<Unreachable>> {
-    let peer = signaling.peers.lookup(&asked.tenant, &asked.trail, peer_id).await.map_err(|rejection| {
-        rejection.map_refusal(|refusal| match refusal {
-            LookupRefusal::UnknownPeer => Unreachable::Unknown,
-            LookupRefusal::Unknown => Unreachable::Offline,
-        })
-    })?;
-    let entitled = !signaling.proofs.is_revoked(&peer.subscription_id, peer.proof_ver);
+/// Where a peer is, by what presence says. `R` is whatever the asker refuses with.
+async fn place<R>(
+    signaling: &Signaling,
+    tenant: &TenantId,
+    trail: &Trail,
+    peer_id: &PeerId,
+) -> Result<Place, Rejection<R>> {
+    let peer = match signaling.peers.lookup(tenant, trail, peer_id).await {
+        Ok(peer) => peer,
+        Err(Rejection::Refused(LookupRefusal::UnknownPeer)) => return Ok(Place::Unknown),
+        Err(Rejection::Refused(LookupRefusal::Unknown)) => return Ok(Place::Away),
+        Err(Rejection::Failed(failure)) => return Err(Rejection::Failed(failure)),
+    };
+    if signaling.proofs.is_revoked(&peer.subscription_id, peer.proof_ver) {
+        return Ok(Place::Barred);
+    }
     match peer.status {
-        PeerStatus::Online | PeerStatus::Away if entitled => Ok(peer),
-        _ => Err(Rejection::Refused(Unreachable::Offline)),
+        PeerStatus::Online | PeerStatus::Away => Ok(Place::Here(peer.node_id)),
+        PeerStatus::Connecting | PeerStatus::Offline | PeerStatus::Unknown => Ok(Place::Away),
     }
 }

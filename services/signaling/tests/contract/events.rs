@@ -16,12 +16,12 @@ testkit::on_every_bus!(every_event_keeps_its_promises);
 async fn every_event_keeps_its_promises(on: On) {
     run_on(on, async |world| {
         let mut events = Events::of(signaling::NAME, &world.place, &world.observer);
-        let open = OpenSessionV1 { from: id("alice"), to: id("bob"), proof: world.proof("alice") };
+        let open = OpenSessionV1::of_two(id("alice"), id("bob"), world.proof("alice"));
         let made = events.produces(&[SessionOpenedV1::KIND], async |trail| ask(world, trail, &open).await).await;
         let opened: SessionOpenedV1 = serde_json::from_slice(&made[0].data).unwrap();
 
         let (proof, signal) = (world.proof("bob"), PeerSignal::Bye { reason: None });
-        let bye = SendV1 { session_id: opened.session_id, from: id("bob"), proof, signal };
+        let bye = SendV1::plain(opened.session_id, id("bob"), proof, signal);
         let said = async |trail: &Trail| ask(world, trail, &bye).await;
         events.produces(&[SessionEndedV1::KIND], said).await;
         events.nothing_follows("the same bye again", said).await;

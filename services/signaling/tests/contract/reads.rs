@@ -8,6 +8,7 @@ use contracts::requests::subscription::ListProofKeysV1;
 use contracts::signals::EVERYBODY;
 use contracts::signals::gateway::EntitlementLostV1;
 use contracts::signals::presence::ChangedV1;
+use contracts::signals::signaling::TakenV1;
 use contracts::{Answer, Contract, SessionId};
 use testkit::contract::{Answers, On, ReadingSuite, TENANT, golden_facts};
 
@@ -20,7 +21,8 @@ async fn what_is_read_is_what_is_committed(on: On) {
         let asked = [LookupV1::KIND, ListProofKeysV1::KIND, ProofSnapshotV1::KIND];
         let others = Answers::serve(&world.bus, &asked).await;
         let read: Vec<&str> = signaling::SUBSCRIPTIONS.iter().map(|line| line.kind).collect();
-        let suite = ReadingSuite::start(signaling::NAME, &read, &[EntitlementLostV1::KIND, ChangedV1::KIND], &asked);
+        let signals = [EntitlementLostV1::KIND, ChangedV1::KIND, TakenV1::KIND];
+        let suite = ReadingSuite::start(signaling::NAME, &read, &signals, &asked);
         // Asked for again after a while as long as it is refused or goes on.
         others.each(&suite, ProofSnapshotV1::KIND, async |_| world.hand.advance(Duration::from_secs(31))).await;
         others
@@ -35,6 +37,7 @@ async fn what_is_read_is_what_is_committed(on: On) {
         suite.ask_all(&world.bus, &world.clock).await;
         suite.signal_all(&world.bus, &world.clock, EntitlementLostV1::KIND, EVERYBODY).await;
         suite.signal_all(&world.bus, &world.clock, ChangedV1::KIND, TENANT).await;
+        suite.signal_all(&world.bus, &world.clock, TakenV1::KIND, world.node_id()).await;
         for kind in read {
             let owner = if kind.starts_with("presence.") { &world.presence } else { &world.subscription };
             for fact in golden_facts(kind) {
@@ -47,11 +50,8 @@ async fn what_is_read_is_what_is_committed(on: On) {
 }
 
 async fn open(world: &World) -> Option<SessionId> {
-    let ask = contracts::requests::signaling::OpenSessionV1 {
-        from: crate::harness::id("alice"),
-        to: crate::harness::id("bob"),
-        proof: world.proof("alice"),
-    };
+    let (alice, bob) = (crate::harness::id("alice"), crate::harness::id("bob"));
+    let ask = contracts::requests::signaling::OpenSessionV1::of_two(alice, bob, world.proof("alice"));
     match world.ask(crate::harness::ACME, &ask).await {
         Answer::Ok(opened) => Some(opened.session_id),
         _ => None,

@@ -2,13 +2,14 @@ use std::time::Duration;
 
 use clock::Clock;
 use contracts::SessionId;
-use contracts::events::presence::PeerStatus;
+use contracts::events::presence::{OfflineReason, PeerStatus};
 use contracts::events::signaling::{SessionEnd, SessionEndedV1, SignalingEvent};
 use contracts::requests::signaling::SendRefusal;
 use contracts::signals::signaling::PeerSignal;
 use tempfile::TempDir;
 
-use crate::harness::{SOON, START_MS, World, candidate, id, next, offer, run};
+use crate::gateways::next;
+use crate::harness::{SOON, START_MS, World, answer, candidate, id, offer, run};
 
 const IDLE: Duration = Duration::from_secs(30 * 60);
 
@@ -97,7 +98,10 @@ async fn a_silent_session_ends_by_itself_and_a_talking_one_does_not() {
     run(async |world| {
         let silent = world.open("alice", "bob").await.unwrap().session_id;
         let talking = world.open("alice", "carol").await.unwrap().session_id;
-        world.send(&talking, "alice", offer(1)).await.unwrap();
+        for (session, other) in [(&silent, "bob"), (&talking, "carol")] {
+            world.send(session, "alice", offer(1)).await.unwrap();
+            world.send(session, other, answer(1)).await.unwrap();
+        }
         world.hand.advance(IDLE / 2);
         world.send(&talking, "alice", candidate(1)).await.unwrap();
         world.hand.advance(IDLE / 2);
@@ -117,6 +121,7 @@ async fn a_restart_keeps_sessions_their_negotiation_and_their_end() {
     world.publish_key().await;
     let session = world.open("alice", "bob").await.unwrap().session_id;
     world.send(&session, "alice", offer(1)).await.unwrap();
+    world.send(&session, "bob", answer(1)).await.unwrap();
     world.stop().await;
 
     let world = World::start(folder.path(), clock, hand).await;
@@ -128,4 +133,45 @@ async fn a_restart_keeps_sessions_their_negotiation_and_their_end() {
     world.hand.advance(IDLE);
     swept(&world, &session).await;
     world.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_that_nobody_answers_ends_by_itself() {
+    run(async |world| {
+        let session = world.open("alice", "bob").await.unwrap().session_id;
+        world.hand.advance(Duration::from_secs(110));
+        world.send(&session, "alice", offer(1)).await.unwrap();
+        world.wait_for("the end", async || world.facts().await.get(1).cloned()).await;
+        assert_eq!(world.facts().await[1..], [ended(&session, SessionEnd::NotAnswered, None)]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_peer_that_comes_back_in_time_finds_its_session() {
+    run(async |world| {
+        let session = world.open("alice", "bob").await.unwrap().session_id;
+        world.leave("bob", OfflineReason::Left).await;
+        world.hand.advance(Duration::from_secs(25));
+        world.come("bob").await;
+        world.hand.advance(Duration::from_secs(25));
+        world.send(&session, "alice", offer(1)).await.unwrap();
+        world.send(&session, "bob", answer(1)).await.unwrap();
+        assert_eq!(world.facts().await.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_peer_that_stays_away_is_waited_for_no_longer_than_its_time() {
+    run(async |world| {
+        let session = world.open("alice", "bob").await.unwrap().session_id;
+        world.leave("bob", OfflineReason::Left).await;
+        assert_eq!(world.facts().await.len(), 1);
+        let left_at_ms = world.clock.now_ms();
+        world.wait_for("the end", async || world.facts().await.get(1).cloned()).await;
+        assert!(world.clock.now_ms() >= left_at_ms + 30_000, "{}", world.clock.now_ms() - left_at_ms);
+        assert_eq!(world.facts().await[1..], [ended(&session, SessionEnd::PeerLost, None)]);
+    })
+    .await;
 }

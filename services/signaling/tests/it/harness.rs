@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use auth::{Entitlement, ProofSigner, SignerRules, SigningKey};
-use bus::{Asked, Bus, Sender, Signals, Trail};
+use bus::{Asked, Bus, Sender, Trail};
 use clock::{Clock, Entropy, ManualClock};
-use contracts::events::presence::{OfflineReason, PeerStatus, PeerWentOfflineV1, PresenceEvent};
+use contracts::events::presence::{OfflineReason, PeerStatus, PeerWentOfflineV1, PeerWentOnlineV1, PresenceEvent};
 use contracts::events::signaling::SignalingEvent;
 use contracts::events::subscription::{ProofKeyPublishedV1, ProofRevokedV1, SubscriptionEvent};
 use contracts::requests::presence::{LookupRefusal, LookupV1, PeerView, Profile};
@@ -18,9 +18,9 @@ use contracts::requests::signaling::{
     Forwarded, OpenSessionRefusal, OpenSessionV1, SendRefusal, SendV1, SessionOpened,
 };
 use contracts::requests::subscription::{ListProofKeysV1, NeverRefused, ProofKeys};
-use contracts::signals::signaling::{DeliverV1, PeerSignal};
-use contracts::{Answer, Contract, Request, SessionId};
-use outbox::Unit;
+use contracts::signals::signaling::{PeerSignal, SAMPLE_SDP};
+use contracts::{Answer, Request, SessionId};
+use outbox::{DeadLetter, Unit};
 use service::config::{self, Sources};
 use service::{Host, PLATFORM, PLATFORM_DEFAULTS, PROOF_AUDIENCE, PROOF_ISSUER, Platform, PlatformConfig};
 use tempfile::TempDir;
@@ -28,9 +28,13 @@ use testkit::contract::{Observer, On, Place};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::gateways::{Gateways, Node};
+
 /// Longest wait for anything; a slow machine needs more than a quick one, and nobody waits for it in vain.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 pub(crate) const START_MS: u64 = 1_790_000_000_000;
+/// When keys and entitlements end: later than any test's clock, which may be set to the machine's.
+const FAR_MS: u64 = 4_000_000_000_000;
 /// The tenant most tests act in.
 pub(crate) const ACME: &str = "acme";
 
@@ -50,6 +54,8 @@ pub(crate) struct World {
     pub(crate) key_requests: Arc<AtomicUsize>,
     pub(crate) stuck: Arc<watch::Sender<bool>>,
     pub(crate) keys: Arc<Mutex<ProofKeys>>,
+    /// The gateways behind which all peers are.
+    pub(crate) gateways: Gateways,
     platform: Platform,
     pub(crate) presence: Platform,
     pub(crate) subscription: Platform,
@@ -59,9 +65,6 @@ pub(crate) struct World {
     sequence: AtomicUsize,
 }
 
-/// What the presence double says counts at once.
-const ASKS_EACH_TIME: [(&str, &str); 1] = [("max_cached_peers", "0")];
-
 /// Runs a test on a fresh world that knows the proof key and has `alice`, `bob` and `carol` online; fails when it leaves
 /// anything in an outbox or among the dead letters.
 pub(crate) async fn run(test: impl AsyncFnOnce(&World)) {
@@ -70,56 +73,77 @@ pub(crate) async fn run(test: impl AsyncFnOnce(&World)) {
 
 /// The same on another bus.
 pub(crate) async fn run_on(on: On, test: impl AsyncFnOnce(&World)) {
-    run_with(on, &ASKS_EACH_TIME, test).await;
+    run_at(Place::start(on).await, &Setting::default(), test).await;
 }
 
-/// The same with these settings.
-pub(crate) async fn run_with(on: On, settings: &[(&str, &str)], test: impl AsyncFnOnce(&World)) {
+/// The same with other settings.
+pub(crate) async fn run_with(setting: &Setting, test: impl AsyncFnOnce(&World)) {
+    run_at(Place::start(On::Embedded).await, setting, test).await;
+}
+
+async fn run_at(place: Place, setting: &Setting, test: impl AsyncFnOnce(&World)) {
     let folder = TempDir::new().unwrap();
     let (clock, hand) = Clock::manual(START_MS);
-    let world = World::start_at(Place::start(on).await, folder.path(), settings, clock, hand).await;
+    let world = World::start_at(place, folder.path(), clock, hand, setting).await;
     world.serve_doubles().await;
     world.publish_key().await;
     test(&world).await;
     world.stop().await;
 }
 
+/// What a world differs in.
+#[derive(Default)]
+pub(crate) struct Setting {
+    /// Of signaling: key, value.
+    pub(crate) signaling: Vec<(&'static str, String)>,
+    /// The store, where it is not SQLite in the test's folder.
+    pub(crate) store: Option<String>,
+    /// Whether signaling keeps what presence says; else it counts at once.
+    pub(crate) caches: bool,
+}
+
+impl Setting {
+    pub(crate) fn of(signaling: &[(&'static str, &str)]) -> Self {
+        let signaling = signaling.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+        Self { signaling, ..Self::default() }
+    }
+}
+
 /// The same on a bus where nobody else answers, and without the proof key.
 pub(crate) async fn run_alone(on: On, test: impl AsyncFnOnce(&World)) {
     let folder = TempDir::new().unwrap();
     let (clock, hand) = Clock::manual(START_MS);
-    let world = World::start_at(Place::start(on).await, folder.path(), &ASKS_EACH_TIME, clock, hand).await;
+    let world = World::start_at(Place::start(on).await, folder.path(), clock, hand, &Setting::default()).await;
     test(&world).await;
     world.stop().await;
 }
 
 impl World {
     pub(crate) async fn start(folder: &Path, clock: Clock, hand: ManualClock) -> Self {
-        let world = Self::start_at(Place::start(On::Embedded).await, folder, &ASKS_EACH_TIME, clock, hand).await;
+        Self::start_with(folder, clock, hand, &Setting::default()).await
+    }
+
+    pub(crate) async fn start_with(folder: &Path, clock: Clock, hand: ManualClock, setting: &Setting) -> Self {
+        let world = Self::start_at(Place::start(On::Embedded).await, folder, clock, hand, setting).await;
         world.serve_doubles().await;
         world
     }
 
-    async fn start_at(
-        mut place: Place,
-        folder: &Path,
-        settings: &[(&str, &str)],
-        clock: Clock,
-        hand: ManualClock,
-    ) -> Self {
+    async fn start_at(mut place: Place, folder: &Path, clock: Clock, hand: ManualClock, setting: &Setting) -> Self {
         let read = signaling::SUBSCRIPTIONS.iter().map(|line| (line.kind.to_owned(), vec![signaling::NAME.into()]));
         let bus = place.bus(read.collect(), &clock, Some(&hand)).await;
-        let host = Host::on(platform_config(folder), bus.clone(), clock.clone(), Entropy::system());
+        let host = Host::on(platform_config(folder, setting), bus.clone(), clock.clone(), Entropy::system());
         let observer = Observer::start(&bus, signaling::NAME).await;
         // The same key in every life of a test's world.
         let key = SigningKey::from_seed("k-1", &[7; 32]).unwrap();
         let world = Self {
-            signer: ProofSigner::new(key, START_MS + 86_400_000, SignerRules::new(PROOF_ISSUER, PROOF_AUDIENCE)),
+            signer: ProofSigner::new(key, FAR_MS, SignerRules::new(PROOF_ISSUER, PROOF_AUDIENCE)),
             peers: Arc::default(),
             lookups: Arc::default(),
             key_requests: Arc::default(),
             stuck: Arc::new(watch::Sender::new(true)),
             keys: Arc::new(Mutex::new(ProofKeys { keys: Vec::new() })),
+            gateways: Gateways::start(&bus, &clock).await,
             platform: host.platform(signaling::NAME).await.unwrap(),
             presence: host.platform("presence").await.unwrap(),
             subscription: host.platform("subscription").await.unwrap(),
@@ -134,7 +158,7 @@ impl World {
         for peer in ["alice", "bob", "carol"] {
             world.place(peer, PeerStatus::Online);
         }
-        let routes = signaling::start(signaling_config(settings), world.platform.clone()).await.unwrap();
+        let routes = signaling::start(signaling_config(setting), world.platform.clone()).await.unwrap();
         assert!(!routes.has_routes(), "signaling is not public");
         world
     }
@@ -207,20 +231,14 @@ impl World {
         self.proof_with(&self.signer, peer, ACME)
     }
 
+    /// A good proof that is bound to the key of this thumbprint.
+    pub(crate) fn bound_proof(&self, peer: &str, thumbprint: &str) -> String {
+        let bound = Entitlement { peer_key: Some(thumbprint.to_owned()), ..entitlement(peer, ACME) };
+        self.signer.issue(bound, self.clock.now_ms()).unwrap().proof
+    }
+
     pub(crate) fn proof_with(&self, signer: &ProofSigner, peer: &str, tenant: &str) -> String {
-        let entitlement = Entitlement {
-            tenant: id(tenant),
-            peer: id(peer),
-            subscription: id(&format!("sub-{peer}")),
-            ver: 2,
-            plan: "team".into(),
-            limits: BTreeMap::new(),
-            features: Vec::new(),
-            entitled_until_ms: START_MS + 86_400_000,
-            proof_id: "p-1".into(),
-            peer_key: None,
-        };
-        signer.issue(entitlement, self.clock.now_ms()).unwrap().proof
+        signer.issue(entitlement(peer, tenant), self.clock.now_ms()).unwrap().proof
     }
 
     pub(crate) async fn publish(&self, from: &Platform, fact: &impl contracts::Fact) {
@@ -246,11 +264,58 @@ impl World {
         self.publish(&self.subscription, &SubscriptionEvent::from(fact)).await;
     }
 
-    /// Presence says that a peer went; returns once signaling has read it.
+    /// Presence says that a peer's lease ended; returns once signaling has read it.
     pub(crate) async fn lose(&self, peer: &str) {
+        self.leave(peer, OfflineReason::TimedOut).await;
+    }
+
+    /// Presence says that a peer went.
+    pub(crate) async fn leave(&self, peer: &str, reason: OfflineReason) {
         self.place(peer, PeerStatus::Offline);
-        let fact = PeerWentOfflineV1 { peer_id: id(peer), generation: 1, reason: OfflineReason::TimedOut };
+        let fact = PeerWentOfflineV1 { peer_id: id(peer), generation: 1, reason };
         self.publish(&self.presence, &PresenceEvent::from(fact)).await;
+    }
+
+    /// Presence says that a peer is here.
+    pub(crate) async fn come(&self, peer: &str) {
+        self.place(peer, PeerStatus::Online);
+        let (node_id, subscription_id) = (id(&format!("node-{peer}")), id(&format!("sub-{peer}")));
+        let profile = Profile::default();
+        let fact = PeerWentOnlineV1 { peer_id: id(peer), generation: 2, node_id, subscription_id, profile };
+        self.publish(&self.presence, &PresenceEvent::from(fact)).await;
+    }
+
+    /// This process of signaling.
+    pub(crate) fn node_id(&self) -> &str {
+        self.platform.node_id.as_str()
+    }
+
+    /// Sends to a peer that is away until no more is kept for it.
+    pub(crate) async fn fill(&self, peer: &str, session: &str) {
+        let other = if peer == "alice" { "bob" } else { "alice" };
+        while self.send(&id(session), other, candidate(1)).await.is_ok() {}
+    }
+
+    /// What lies among the dead letters; it is dropped.
+    pub(crate) async fn letters(&self) -> Vec<DeadLetter> {
+        let dead = self.platform.outbox.dead_letters();
+        let found = dead.list(None, 100).await.unwrap().letters;
+        for letter in &found {
+            assert!(dead.drop(&letter.id, "the test has seen it").await.unwrap());
+        }
+        found
+    }
+
+    /// Moves the clock second by second until `done` says so.
+    pub(crate) async fn wait_for<T>(&self, what: &str, mut done: impl AsyncFnMut() -> Option<T>) -> T {
+        testkit::eventually(SOON, what, async || {
+            let seen = done().await;
+            if seen.is_none() {
+                self.hand.advance(Duration::from_secs(1));
+            }
+            seen
+        })
+        .await
     }
 
     pub(crate) async fn ask<R: Request>(&self, tenant: &str, request: &R) -> Answer<R::Reply, R::Refusal> {
@@ -279,7 +344,7 @@ impl World {
         to: &str,
         proof: String,
     ) -> Result<SessionOpened, OpenSessionRefusal> {
-        decided(self.ask(ACME, &OpenSessionV1 { from: id(from), to: id(to), proof }).await)
+        decided(self.ask(ACME, &OpenSessionV1::of_two(id(from), id(to), proof)).await)
     }
 
     pub(crate) async fn send(
@@ -288,13 +353,16 @@ impl World {
         from: &str,
         signal: PeerSignal,
     ) -> Result<Forwarded, SendRefusal> {
-        let proof = self.proof(from);
-        decided(self.ask(ACME, &SendV1 { session_id: session.clone(), from: id(from), proof, signal }).await)
+        self.send_with(SendV1::plain(session.clone(), id(from), self.proof(from), signal)).await
     }
 
-    /// Listens as the gateway that holds the peer.
-    pub(crate) async fn node_of(&self, peer: &str) -> Signals {
-        self.bus.listen(DeliverV1::KIND, Some(&format!("node-{peer}")), None, 1_000).await.unwrap()
+    pub(crate) async fn send_with(&self, ask: SendV1) -> Result<Forwarded, SendRefusal> {
+        decided(self.ask(ACME, &ask).await)
+    }
+
+    /// What the gateway that holds the peer is handed for it from now on.
+    pub(crate) async fn node_of(&self, peer: &str) -> Node {
+        self.gateways.node_of(peer)
     }
 
     /// Every fact told until now, once all are told.
@@ -308,7 +376,22 @@ impl World {
     }
 }
 
-fn decided<T, R>(answer: Answer<T, R>) -> Result<T, R> {
+fn entitlement(peer: &str, tenant: &str) -> Entitlement {
+    Entitlement {
+        tenant: id(tenant),
+        peer: id(peer),
+        subscription: id(&format!("sub-{peer}")),
+        ver: 2,
+        plan: "team".into(),
+        limits: BTreeMap::new(),
+        features: Vec::new(),
+        entitled_until_ms: FAR_MS,
+        proof_id: "p-1".into(),
+        peer_key: None,
+    }
+}
+
+pub(crate) fn decided<T, R>(answer: Answer<T, R>) -> Result<T, R> {
     match answer {
         Answer::Ok(reply) => Ok(reply),
         Answer::Refused(refusal) => Err(refusal),
@@ -316,33 +399,16 @@ fn decided<T, R>(answer: Answer<T, R>) -> Result<T, R> {
     }
 }
 
-/// The next signal that a gateway is handed.
-pub(crate) async fn next(node: &mut Signals) -> DeliverV1 {
-    let signal = tokio::time::timeout(SOON, node.next()).await.expect("a signal").unwrap();
-    serde_json::from_slice(&signal.data).unwrap()
-}
-
-/// Whether nothing waits. Signals in one process are handed over before the request they follow from is answered.
-pub(crate) async fn is_quiet(node: &mut Signals) -> bool {
-    tokio::select! {
-        biased;
-        _ = node.next() => false,
-        () = std::future::ready(()) => true,
-    }
-}
-
 pub(crate) fn id<T: std::str::FromStr<Err = contracts::IdError>>(text: &str) -> T {
     text.parse().unwrap()
 }
 
-const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n";
-
 pub(crate) fn offer(generation: u32) -> PeerSignal {
-    PeerSignal::Offer { sdp: SDP.into(), generation }
+    PeerSignal::Offer { sdp: SAMPLE_SDP.into(), generation }
 }
 
 pub(crate) fn answer(generation: u32) -> PeerSignal {
-    PeerSignal::Answer { sdp: SDP.into(), generation }
+    PeerSignal::Answer { sdp: SAMPLE_SDP.into(), generation }
 }
 
 pub(crate) fn candidate(generation: u32) -> PeerSignal {
@@ -350,13 +416,18 @@ pub(crate) fn candidate(generation: u32) -> PeerSignal {
     PeerSignal::Candidate { candidate, sdp_mid: Some("0".into()), generation }
 }
 
-fn platform_config(folder: &Path) -> PlatformConfig {
-    let env = [("SYNAPSE_PLATFORM__STORE".to_owned(), format!("sqlite:{}", folder.display()))];
+fn platform_config(folder: &Path, setting: &Setting) -> PlatformConfig {
+    let store = setting.store.clone().unwrap_or_else(|| format!("sqlite:{}", folder.display()));
+    let env = [
+        ("SYNAPSE_PLATFORM__STORE".to_owned(), store),
+        ("SYNAPSE_PLATFORM__CREATE_RESOURCES".to_owned(), "true".to_owned()),
+    ];
     config::load(Sources { service: PLATFORM, defaults: PLATFORM_DEFAULTS, file: None, env: env.into_iter() }).unwrap()
 }
 
-fn signaling_config(settings: &[(&str, &str)]) -> signaling::Config {
-    let name = |key: &str| format!("SYNAPSE_SIGNALING__{}", key.to_ascii_uppercase());
-    let env = settings.iter().map(|(key, value)| (name(key), (*value).to_owned()));
+fn signaling_config(setting: &Setting) -> signaling::Config {
+    let asks = if setting.caches { Vec::new() } else { vec![("MAX_CACHED_PEERS", "0".to_owned())] };
+    let settings = asks.into_iter().chain(setting.signaling.iter().cloned());
+    let env = settings.map(|(key, value)| (format!("SYNAPSE_SIGNALING__{key}"), value));
     config::load(Sources { service: signaling::NAME, defaults: &[signaling::DEFAULTS], file: None, env }).unwrap()
 }

@@ -86,7 +86,7 @@ async fn a_proof_must_be_the_openers_own_and_of_its_tenant() {
 #[tokio::test]
 async fn when_presence_does_not_answer_the_asker_may_try_again() {
     run(async |world| {
-        let ask = OpenSessionV1 { from: id("alice"), to: id(STUCK), proof: world.proof("alice") };
+        let ask = OpenSessionV1::of_two(id("alice"), id(STUCK), world.proof("alice"));
         let asking = world.ask(ACME, &ask);
         tokio::pin!(asking);
         // Presence is waited for on the manual clock: it is moved until signaling has given up.

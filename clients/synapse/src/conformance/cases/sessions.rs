@@ -1,14 +1,13 @@
 use anyhow::{Context, ensure};
+use contracts::signals::signaling::SAMPLE_SDP as SDP;
 use serde_json::{Value, json};
 
-use super::super::client::{Client, fields};
+use super::super::client::{Client, fields, refusal};
 use super::super::suite::is_text;
 use super::{Case, case};
 
-const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n";
-
 pub(super) fn cases() -> Vec<Case> {
-    [opening(), negotiation(), ends(), order()].into_iter().flatten().collect()
+    [opening(), negotiation(), ends(), order(), away(), several()].into_iter().flatten().collect()
 }
 
 fn opening() -> Vec<Case> {
@@ -141,6 +140,102 @@ fn order() -> Vec<Case> {
         })
         .peers(2),
     ]
+}
+
+fn away() -> Vec<Case> {
+    vec![
+        case(
+            "S-10",
+            "what is sent to a peer that is away comes when it is back, in order, with receipts",
+            async |suite| {
+                let (mut one, two) = (suite.enter().await?, suite.enter().await?);
+                let session = opened(&mut one, &two.peer).await?;
+                let other = leave(&mut one, two).await?;
+                let mut kept = Vec::new();
+                for generation in 1..=3 {
+                    let outcome = signal(&mut one, &generation.to_string(), &session, &offer(generation)).await?;
+                    ensure!(outcome["outcome"] == "queued", "{outcome}");
+                    kept.push(is_text(&outcome["result"]["signal_id"])?.to_owned());
+                }
+                let mut back = suite.enter_as(&other, json!({})).await?;
+                for (generation, id) in (1..).zip(&kept) {
+                    let told = signalled(&mut back, &session).await?;
+                    ensure!(told["signal"] == offer(generation) && told["signal_id"] == *id, "{told}");
+                }
+                for id in &kept {
+                    let receipt = one.pushed("a receipt", |frame| frame["type"] == "receipt").await?;
+                    ensure!(receipt["signal_id"] == *id && receipt["fate"] == "delivered", "{receipt}");
+                }
+                Ok(())
+            },
+        )
+        .peers(2),
+        case("S-12", "no more is kept than fits", async |suite| {
+            let (mut one, two) = (suite.enter().await?, suite.enter().await?);
+            let session = opened(&mut one, &two.peer).await?;
+            leave(&mut one, two).await?;
+            // A bound of more than a thousand is not looked for here.
+            for number in 0..1_000 {
+                let frame =
+                    json!({"type": "signal", "id": number.to_string(), "session_id": session, "signal": offer(1)});
+                let outcome = one.ask(&frame).await?;
+                if outcome["outcome"] != "queued" {
+                    return refusal(&outcome, "mailbox_full").map(drop);
+                }
+            }
+            Ok(())
+        })
+        .peers(2),
+        case("S-15", "another certificate in the same session is refused", async |suite| {
+            let (mut one, two) = (suite.enter().await?, suite.enter().await?);
+            let session = opened(&mut one, &two.peer).await?;
+            signal(&mut one, "1", &session, &offer(1)).await?;
+            let other = json!({"type": "offer", "sdp": SDP.replace("00:01:02", "FF:01:02"), "generation": 2});
+            let frame = json!({"type": "signal", "id": "2", "session_id": session, "signal": other});
+            one.refused(&frame, "identity_mismatch").await.map(drop)
+        })
+        .peers(2),
+        case("S-18", "servers are told as browsers take them", async |suite| {
+            let mut one = suite.enter().await?;
+            let told = one.accepted(&json!({"type": "ice_servers", "id": "1"})).await?;
+            ensure!(told["expires_at_ms"].is_u64(), "{told}");
+            for server in told["ice_servers"].as_array().context("no list")? {
+                let urls = server["urls"].as_array().context("no urls")?;
+                let turn = urls.iter().any(|url| url.as_str().is_some_and(|url| url.starts_with("turn")));
+                ensure!(turn == server["credential"].is_string() && turn == server["username"].is_string(), "{server}");
+            }
+            Ok(())
+        }),
+    ]
+}
+
+fn several() -> Vec<Case> {
+    vec![
+        case("S-14", "in a session of three each two negotiate for themselves", async |suite| {
+            let (mut one, mut two, three) = (suite.enter().await?, suite.enter().await?, suite.enter().await?);
+            let frame = json!({"type": "session", "id": "1", "to": two.peer, "others": [three.peer]});
+            let opened = one.accepted(&frame).await?;
+            ensure!(opened["roles"].as_array().is_some_and(|roles| roles.len() == 2), "{opened}");
+            let session = is_text(&opened["session_id"])?;
+            let to = |peer: &str| json!({"type": "signal", "id": "2", "session_id": session, "to": peer, "signal": offer(1)});
+            ensure!(one.ask(&to(&two.peer)).await?["outcome"] == "delivered", "to the second");
+            let told = signalled(&mut two, session).await?;
+            ensure!(told["peers"].as_array().is_some_and(|peers| peers.len() == 3), "{told}");
+            let problem = one.refused(&to(&one.peer), "validation_failed").await?;
+            ensure!(fields(&problem) == ["to"], "{problem}");
+            Ok(())
+        })
+        .peers(3),
+    ]
+}
+
+/// A peer's connection ends; the other one has heard of it. Gives its name.
+async fn leave(one: &mut Client, two: Client) -> anyhow::Result<String> {
+    let other = two.peer.clone();
+    two.cut();
+    let gone = |frame: &Value| frame["peer"]["peer_id"] == other && frame["peer"]["status"] == "offline";
+    one.pushed("news that it left", gone).await?;
+    Ok(other)
 }
 
 fn offer(generation: u32) -> Value {

@@ -3,10 +3,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bus::{Bus, BusError, Envelope, Observation, Observe, Observed, Signals};
-use clock::Clock;
+use bus::{Bus, BusError, Envelope, Observation, Observe, Observed, Sender, Signals};
+use clock::{Clock, Entropy};
 use contracts::signals::EVERYBODY;
-use contracts::{NodeId, TenantId};
+use contracts::signals::signaling::{DeliverV1, TakenV1};
+use contracts::{Contract, NodeId, TenantId};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -49,7 +50,13 @@ pub(super) enum Road {
 
 impl Ear {
     /// Begins to listen. `node` is the gateway process that the run pretends to be.
-    pub(super) async fn open(bus: &Bus, tenant: &TenantId, node: &NodeId) -> Result<Self, BusError> {
+    pub(super) async fn open(
+        bus: &Bus,
+        tenant: &TenantId,
+        node: &NodeId,
+        clock: &Clock,
+        entropy: &Entropy,
+    ) -> Result<Self, BusError> {
         let observation = bus.observe(Observe::events(BUFFER)).await?;
         let covers_events = observation.covers_events();
         let (sender, news) = watch::channel(0);
@@ -66,6 +73,9 @@ impl Ear {
             let hearing = hear_signals(signals, tenant.clone(), Arc::clone(&state), sender.clone());
             listening.spawn(hearing);
         }
+        let signals = bus.listen(DeliverV1::KIND, Some(node.as_str()), None, BUFFER).await?;
+        let gateway = Sender::new("gateway", clock.clone(), entropy.clone());
+        listening.spawn(take_signals(signals, bus.clone(), gateway, tenant.clone()));
         Ok(Self { state, news, covers_events, _listening: listening })
     }
 
@@ -137,6 +147,19 @@ async fn hear_events(
         if envelope.tenant == tenant {
             keep(&state, Road::Event, envelope);
             news.send_modify(|count| *count += 1);
+        }
+    }
+}
+
+/// Says, as a gateway does, that each signal was taken: else signaling would keep it and send it again.
+async fn take_signals(mut signals: Signals, bus: Bus, gateway: Sender, tenant: TenantId) {
+    while let Some(envelope) = signals.next().await {
+        let Ok(deliver) = serde_json::from_slice::<DeliverV1>(&envelope.data) else { continue };
+        let Some((reply_to, signal_id)) = deliver.reply_to.zip(deliver.signal_id) else { continue };
+        if envelope.tenant == tenant {
+            let taken = TakenV1 { signal_id, taken: true };
+            // Who does not hear it sends the signal again, which is heard as such.
+            let _ = bus.tell(&gateway, reply_to.as_str(), &tenant, &envelope.follow(), &taken).await;
         }
     }
 }

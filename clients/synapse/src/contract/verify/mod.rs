@@ -153,7 +153,7 @@ pub async fn run(
         Some(bus) => {
             let tenant: TenantId = name.parse()?;
             let node = format!("{name}-node").parse()?;
-            let ear = Ear::open(bus, &tenant, &node).await.context("can't look at the bus")?;
+            let ear = Ear::open(bus, &tenant, &node, clock, entropy).await.context("can't look at the bus")?;
             Some(Run {
                 bus,
                 tenant,

@@ -13,9 +13,12 @@ pub(super) const DISCONNECT: &str = "presence.disconnect.v1";
 const SET_STATUS: &str = "presence.set_status.v1";
 const LOOKUP: &str = "presence.lookup.v1";
 const LIST: &str = "presence.list.v1";
+const DESCRIBE: &str = "presence.describe.v1";
+const COUNT: &str = "presence.count.v1";
 pub(super) const ONLINE: &str = "presence.peer_went_online.v1";
 pub(super) const OFFLINE: &str = "presence.peer_went_offline.v1";
 const STATUS_CHANGED: &str = "presence.peer_status_changed.v1";
+const DESCRIBED: &str = "presence.peer_described.v1";
 const CHANGED: &str = "presence.changed.v1";
 const HEARTBEAT: &str = "presence.heartbeat.v1";
 
@@ -25,8 +28,10 @@ pub(super) async fn check(run: &Run<'_>) {
     if let Some(lease_ms) = connect(run).await {
         again(run).await;
         status(run).await;
+        description(run).await;
         heartbeat(run, lease_ms).await;
         list(run).await;
+        choices_and_counts(run).await;
         disconnect(run).await;
     }
     bodies_of_all(run).await;
@@ -42,6 +47,8 @@ pub(super) fn connecting(run: &Run<'_>, peer: &str, user: &str, connection: &str
 async fn bodies_of_all(run: &Run<'_>) {
     bodies::check(run, LOOKUP, &json!({"peer_id": "verify-nobody"})).await;
     bodies::check(run, LIST, &json!({"limit": 1})).await;
+    bodies::check(run, COUNT, &json!({"room": "verify"})).await;
+    bodies::check(run, DESCRIBE, &json!({"peer_id": "verify-nobody", "generation": 1, "tags": ["verify"]})).await;
     let gone = json!({"peer_id": "verify-nobody", "generation": 1, "reason": "left"});
     bodies::check(run, DISCONNECT, &gone).await;
     bodies::check(run, SET_STATUS, &json!({"peer_id": "verify-nobody", "generation": 1, "status": "away"})).await;
@@ -163,6 +170,54 @@ async fn status(run: &Run<'_>) {
     let asked = run.ask(SET_STATUS, &set(2, "away")).await;
     let done = asked.ok().and_then(|view| expect(&view, "status", &json!("away")));
     run.book.judge(&promise, "the same status again changes nothing", done);
+}
+
+async fn description(run: &Run<'_>) {
+    let promise = request(DESCRIBE);
+    let describe = |generation: u64, tags: Value| json!({"peer_id": "verify-alice", "generation": generation, "tags": tags, "rooms": ["verify"]});
+    let asked = run.ask(DESCRIBE, &describe(1, json!(["blue"]))).await;
+    run.book.judge(&promise, "an older connection is refused", asked.refused("stale_generation"));
+    let asked = run.ask(DESCRIBE, &describe(2, json!(["a b"]))).await;
+    run.book.judge(&promise, "a tag that breaks its rule is refused", asked.refused("invalid"));
+    let asked = run.ask(DESCRIBE, &describe(2, json!(["blue"]))).await;
+    let done = asked.ok().and_then(|view| expect(&view["profile"], "tags", &json!(["blue"])));
+    if run.book.judge(&promise, "a peer tells of itself", done).is_some() {
+        let fits = |payload: &Value| is_alice(payload, 2) && payload["profile"]["tags"] == json!(["blue"]);
+        run.expect_event(DESCRIBED, "it is told when a peer tells of itself", Some(&asked), fits).await;
+    }
+    let asked = run.ask(DESCRIBE, &describe(2, json!(["blue"]))).await;
+    let done = asked.ok().and_then(|view| expect(&view["profile"], "tags", &json!(["blue"])));
+    run.book.judge(&promise, "the same again changes nothing", done);
+}
+
+/// Alice is in the room `verify` with the tag `blue`; Bob is here, too.
+async fn choices_and_counts(run: &Run<'_>) {
+    let promise = request(LIST);
+    let list = |filter: Value| json!({"limit": 10, "filter": filter});
+    let fitting = async {
+        let page = run.ask(LIST, &list(json!({"room": "verify", "tag": "blue"}))).await.ok()?;
+        expect(&page["peers"][0], "peer_id", &json!("verify-alice"))?;
+        expect(&json!({"peers": page["peers"].as_array().map_or(0, Vec::len)}), "peers", &json!(1))?;
+        let page = run.ask(LIST, &list(json!({"room": "verify", "tag": "red"}))).await.ok()?;
+        expect(&page, "peers", &json!([]))
+    };
+    run.book.judge(&promise, "a choice gives those who fit all of it", fitting.await);
+    let asked = run.ask(LIST, &list(json!({"tag": "a b"}))).await;
+    run.book.judge(&promise, "a choice that breaks its rule is refused", asked.refused("invalid_page"));
+
+    let promise = request(COUNT);
+    let counted = async {
+        let counts = run.ask(COUNT, &json!({"room": "verify", "node_id": run.node})).await.ok()?;
+        expect(&counts, "room", &json!(1))?;
+        // Other scenarios have peers here, too.
+        let both = |name: &str| counts[name].as_u64() >= Some(2);
+        let found = json!({"at least two here": both("here"), "at least two at the gateway": both("node")});
+        expect(&found, "at least two here", &json!(true))?;
+        expect(&found, "at least two at the gateway", &json!(true))
+    };
+    run.book.judge(&promise, "it counts who is here, in a room, at a gateway", counted.await);
+    let asked = run.ask(COUNT, &json!({"room": "a b"})).await;
+    run.book.judge(&promise, "a room's name that breaks its rule is refused", asked.refused("invalid"));
 }
 
 /// A heartbeat renews a lease of which a third is over; sooner it writes nothing, by design.

@@ -1,5 +1,6 @@
 //! Signaling: refusals without a proof; sessions, signals and their ends with one.
 
+use contracts::signals::signaling::SAMPLE_SDP as SDP;
 use serde_json::{Value, json};
 
 use super::asking::{Asked, Run, event, request, signal};
@@ -13,7 +14,6 @@ const SEND: &str = "signaling.send.v1";
 const OPENED: &str = "signaling.session_opened.v1";
 const ENDED: &str = "signaling.session_ended.v1";
 const DELIVER: &str = "signaling.deliver.v1";
-const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n";
 
 fn opening(from: &str, to: &str, proof: &str) -> Value {
     json!({"from": from, "to": to, "proof": proof})

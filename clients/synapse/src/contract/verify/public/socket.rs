@@ -1,5 +1,6 @@
 //! The frames, raw: what a client of any language would send and get.
 
+use contracts::signals::signaling::SAMPLE_SDP as SDP;
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -13,7 +14,6 @@ use super::{Visit, schemas};
 
 /// Frames that are looked through for the one that is waited for.
 const MAX_FRAMES: usize = 200;
-const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n";
 
 fn frame(name: &str) -> Promise {
     Promise::new(Sort::Frame, name)
