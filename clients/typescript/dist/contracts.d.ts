@@ -12,6 +12,15 @@ export interface AuthResult {
     /** What became of the resume; absent when none was asked for. */
     resume?: Resumed | null;
 }
+/** A peer's signature that ties the certificate of an SDP to its identity key. What is signed (Ed25519) is the text `synapse-fingerprint-v1`, the session, the sender, the receiver, the SDP's fingerprint (`sha-256 AA:BB:…`, upper-case digits) and `issued_at_s`, each on a line of its own, without a line end after the last. */
+export interface Binding {
+    /** When it was signed, Unix seconds. */
+    issued_at_s: number;
+    /** The identity key (Ed25519), 32 bytes as base64url without padding. */
+    public_key: string;
+    /** The signature, base64url without padding. */
+    signature: string;
+}
 /** What one gateway process asks another. */
 export type Call = {
     do: "message";
@@ -142,28 +151,68 @@ export type ClientFrame = {
     action: "list";
     /** Where the last page ended. */
     after?: string | null;
+    /** Those with this capability. */
+    capability?: string | null;
+    /** Those in this room. */
+    room?: string | null;
+    /** Those that come from the same public address as this connection. */
+    same_network?: boolean;
+    /** Those with this tag. */
+    tag?: string | null;
+} | {
+    action: "count";
+    /** Also how many are in this room. */
+    room?: string | null;
+} | {
+    action: "describe";
+    /** What I can do. */
+    capabilities?: string[] | null;
+    /** The public keys that prove who I am. */
+    identity_keys?: IdentityKey[] | null;
+    /** Words I can be found by. */
+    tags?: string[] | null;
+    /** How I can be reached, the best first. */
+    transports?: Transport[] | null;
 } | {
     action: "set_status";
     /** `online` or `away`. */
     status: PeerStatus;
 } | {
     action: "subscribe";
+    /** Those with this capability. */
+    capability?: string | null;
+    /** Those in this room. */
+    room?: string | null;
+    /** Those that come from the same public address as this connection. */
+    same_network?: boolean;
+    /** Those with this tag. */
+    tag?: string | null;
 } | {
     action: "unsubscribe";
 }) | {
     /** Names this frame. */
     id: string;
+    /** Further members, for a session of more than two. */
+    others?: string[];
     /** With whom. */
     to: string;
     type: "session";
 } | {
+    /** The sender's signature over its certificate, for offers and answers. */
+    binding?: Binding | null;
     /** Names this frame. */
     id: string;
     /** Which session. */
     session_id: string;
     /** What to pass on. */
     signal: PeerSignal;
+    /** Which member it is for; a session of two needs none. */
+    to?: string | null;
     type: "signal";
+} | {
+    /** Names this frame. */
+    id: string;
+    type: "ice_servers";
 } | {
     /** What the receiver is to make of it: 1 to 50 characters of `[A-Za-z0-9_]`. */
     action: string;
@@ -219,6 +268,14 @@ export type ConnectRefusal = {
     /** How many that is. */
     limit: number;
 } | {
+    code: "invalid_transition";
+    /** How it should have begun. */
+    to: PeerStatus;
+} | {
+    code: "invalid";
+    /** Every rule that is broken, each as `field: rule`. */
+    violations: string[];
+} | {
     code: "unknown";
 } | (string & {});
 /** The peer's place is taken. */
@@ -227,7 +284,17 @@ export interface Connected {
     generation: number;
     /** How long the lease lasts without a heartbeat, milliseconds. */
     lease_ms: number;
+    /** The name of its network, where its address was told. */
+    network?: string | null;
 }
+/** Why a count was refused. */
+export type CountRefusal = {
+    code: "invalid";
+    /** Which field and rule. */
+    message: string;
+} | {
+    code: "unknown";
+} | (string & {});
 /** Why a subscription was not created. */
 export type CreateRefusal = {
     /** What may be asked for. */
@@ -267,6 +334,18 @@ export interface CreateSubscription {
     /** A Stripe price on the allow-list. */
     price_id: string;
 }
+/** Why a description was refused. */
+export type DescribeRefusal = {
+    code: "unknown_peer";
+} | {
+    code: "stale_generation";
+} | {
+    code: "invalid";
+    /** Every rule that is broken, each as `field: rule`. */
+    violations: string[];
+} | {
+    code: "unknown";
+} | (string & {});
 /** Why a leave was refused. */
 export type DisconnectRefusal = {
     code: "unknown_peer";
@@ -287,8 +366,16 @@ export interface Failure {
     /** Whether the same request may succeed later. */
     retryable: boolean;
 }
-/** It was handed to the gateway that holds the other peer. */
+/** What became of a signal that was kept. */
+export type Fate = "delivered" | "expired" | "unknown" | (string & {});
+/** The signal was taken. */
 export interface Forwarded {
+    /** Until when it is kept, Unix milliseconds; only where it is. */
+    kept_until_ms?: number | null;
+    /** Whether the other peer has it already. */
+    outcome?: Whereabouts;
+    /** Names it in its receipt. */
+    signal_id?: string | null;
     /** To whom. */
     to: string;
 }
@@ -375,6 +462,37 @@ export interface HelloLimits {
     /** Rooms that a connection may be in. */
     rooms: number;
 }
+/** One entry of a browser's `iceServers`. */
+export interface IceServer {
+    /** The password; only with TURN. */
+    credential?: string | null;
+    /** `stun:`, `stuns:`, `turn:` or `turns:` (RFC 7064, RFC 7065). */
+    urls: string[];
+    /** `<expiry, Unix seconds>:<peer>`; only with TURN. */
+    username?: string | null;
+}
+/** The servers. */
+export interface IceServers {
+    /** Until when new connections may use the credentials, Unix milliseconds; ask again before. */
+    expires_at_ms: number;
+    /** As `RTCPeerConnection` takes them. */
+    ice_servers: IceServer[];
+}
+/** Why no servers were told. */
+export type IceServersRefusal = {
+    code: "proof_refused";
+    /** Which rule it breaks. */
+    message: string;
+} | {
+    code: "unknown";
+} | (string & {});
+/** A public key that proves who a peer is. */
+export interface IdentityKey {
+    /** The key, base64url without padding (RFC 4648 §5): 32 bytes of `ed25519` (RFC 8032) and `x25519` (RFC 7748), 65 of `p256` (uncompressed, SEC 1 §2.3.3). */
+    key: string;
+    /** Which kind. */
+    kind: KeyKind;
+}
 /** A pushed frame that is kept for a resume. */
 export interface KeptFrame {
     /** The frame. */
@@ -382,6 +500,8 @@ export interface KeptFrame {
     /** The id of the message that brought it: what came by two ways is told once. */
     source: string;
 }
+/** Kinds of identity keys. */
+export type KeyKind = "ed25519" | "x25519" | "p256" | "unknown" | (string & {});
 /** Why a listing was refused. */
 export type ListRefusal = {
     code: "invalid_page";
@@ -396,6 +516,17 @@ export type LookupRefusal = {
 } | {
     code: "unknown";
 } | (string & {});
+/** What a reachable peer is found by. For processes of the platform only: a room's name opens the room, and a network's name tells who sits together. */
+export interface Marks {
+    /** Its capabilities. */
+    capabilities?: string[];
+    /** The name of its network: a keyed hash of its public address, different in every tenant. */
+    network?: string | null;
+    /** Rooms it is in. */
+    rooms?: string[];
+    /** Its tags. */
+    tags?: string[];
+}
 /** The keys are public; nobody is refused. */
 export type NeverRefused = {
     code: "unknown";
@@ -419,6 +550,10 @@ export type OpenSessionRefusal = {
 } | {
     code: "same_peer";
 } | {
+    code: "too_many_peers";
+    /** How many it takes, the opener included. */
+    limit: number;
+} | {
     code: "proof_refused";
     /** Which rule it breaks. */
     message: string;
@@ -434,7 +569,29 @@ export interface PaymentStep {
     /** A page of Stripe's on which the customer pays. */
     hosted_invoice_url?: string | null;
 }
-/** A page of peers. */
+/** What happened to a peer, as one who watches sees it: with a choice, coming into it is to join. */
+export type PeerChange = "joined" | "left" | "updated" | "unknown" | (string & {});
+/** How many are here. */
+export interface PeerCounts {
+    /** Peers of the tenant that are not offline. */
+    here: number;
+    /** Those at the gateway process that was asked for. */
+    node?: number | null;
+    /** Those in the room that was asked for. */
+    room?: number | null;
+}
+/** By what peers are chosen; everything that is set must hold. */
+export interface PeerFilter {
+    /** With this capability. */
+    capability?: string | null;
+    /** In the network that presence gave this name (`network` of [`super::Connected`]). */
+    network?: string | null;
+    /** In this room. */
+    room?: string | null;
+    /** With this tag. */
+    tag?: string | null;
+}
+/** A page of peers. It may hold fewer than asked for, even none, while `next` says that more may follow. */
 export interface PeerPage {
     /** Set while more may follow. */
     next?: string | null;
@@ -485,6 +642,8 @@ export interface PeerView {
     node_id: string;
     /** Which peer. */
     peer_id: string;
+    /** What it tells of itself. */
+    profile?: Profile;
     /** The `ver` of the proof it connected with; a revocation above it ends the entitlement. */
     proof_ver: number;
     /** Where it stands. */
@@ -534,13 +693,19 @@ export type PortalRefusal = {
 } | {
     code: "unknown";
 } | (string & {});
-/** A peer came, went or changed its status. Addressed by tenant; every gateway process takes it. */
+/** A peer came, went, changed its status, told of itself or changed rooms. Addressed by tenant; every gateway process takes it, and whoever keeps what presence said. */
 export interface PresenceChangedV1 {
+    /** What it was found by before; absent when it was not here. */
+    before?: Marks | null;
+    /** What it is found by now; absent when it is gone. */
+    marks?: Marks | null;
     /** The peer as it is now. */
     peer: PeerView;
 }
 /** A peer has connected to a gateway. A newer connection of the same peer replaces the older one. */
 export interface PresenceConnectV1 {
+    /** The public address it comes from. Only a keyed hash of it is kept, to tell who shares a network. */
+    address?: string | null;
     /** The connection; the same one again changes nothing. */
     connection_id: string;
     /** Most peers that may be here under this subscription at once (`peers` of its proof's limits). */
@@ -549,8 +714,12 @@ export interface PresenceConnectV1 {
     node_id: string;
     /** Which peer. */
     peer_id: string;
+    /** What it tells of itself. */
+    profile?: Profile;
     /** `ver` of its proof. */
     proof_ver: number;
+    /** `connecting` for a peer that is not ready yet and says `online` itself; `online` unless set. */
+    status?: PeerStatus | null;
     /** The subscription that entitles it (`sid` of its proof). */
     subscription_id: string;
     /** Whose it is. */
@@ -561,6 +730,46 @@ export type PresenceConnectV1Reply = {
     ok: Connected;
 } | {
     refused: ConnectRefusal;
+} | {
+    failed: Failure;
+};
+/** How many peers of the tenant are here? Answered from counters, however many there are. */
+export interface PresenceCountV1 {
+    /** Also how many are at this gateway process. */
+    node_id?: string | null;
+    /** Also how many are in this room. */
+    room?: string | null;
+}
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type PresenceCountV1Reply = {
+    ok: PeerCounts;
+} | {
+    refused: CountRefusal;
+} | {
+    failed: Failure;
+};
+/** A connected peer tells of itself. What is left out stays as it was; what is given replaces it whole. */
+export interface PresenceDescribeV1 {
+    /** Its capabilities. */
+    capabilities?: string[] | null;
+    /** On which connection. */
+    generation: number;
+    /** The public keys that prove who it is. */
+    identity_keys?: IdentityKey[] | null;
+    /** Which peer. */
+    peer_id: string;
+    /** The rooms it is in, from its gateway: at most 24 of 1 to 100 characters of `[A-Za-z0-9_-]`. */
+    rooms?: string[] | null;
+    /** Its tags. */
+    tags?: string[] | null;
+    /** How it can be reached. */
+    transports?: Transport[] | null;
+}
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type PresenceDescribeV1Reply = {
+    ok: PeerView;
+} | {
+    refused: DescribeRefusal;
 } | {
     failed: Failure;
 };
@@ -590,8 +799,12 @@ export interface PresenceHeartbeatV1 {
 }
 /** Who is here? Peers of the tenant that are not offline, by id. */
 export interface PresenceListV1 {
+    /** Only those that share a network with this public address. */
+    address?: string | null;
     /** Where the last page ended. */
     after?: string | null;
+    /** Only those. */
+    filter?: PeerFilter;
     /** Peers a page, 1 to 100. */
     limit: number;
 }
@@ -616,6 +829,15 @@ export type PresenceLookupV1Reply = {
 } | {
     failed: Failure;
 };
+/** A reachable peer tells other things of itself than before: tags, capabilities, transports or identity keys. */
+export interface PresencePeerDescribedV1 {
+    /** On which connection. */
+    generation: number;
+    /** Which peer. */
+    peer_id: string;
+    /** All that it tells of itself now. */
+    profile: Profile;
+}
 /** A reachable peer changed its status. */
 export interface PresencePeerStatusChangedV1 {
     /** On which connection. */
@@ -642,6 +864,8 @@ export interface PresencePeerWentOnlineV1 {
     node_id: string;
     /** Which peer. */
     peer_id: string;
+    /** What it tells of itself. */
+    profile?: Profile;
     /** The subscription that entitles it. */
     subscription_id: string;
 }
@@ -700,6 +924,17 @@ export interface Problem {
     /** Every rule that was broken, all at once. */
     violations?: Violation[];
 }
+/** What a peer tells others of itself. It lasts as long as the connection it was told on. */
+export interface Profile {
+    /** What it can do (`video`, `file:v2`): as many and as long as tags. */
+    capabilities?: string[];
+    /** The public keys that prove who it is: at most 2, the one in use first. */
+    identity_keys?: IdentityKey[];
+    /** Words it can be found by (`team-a`): at most 10 of 1 to 50 characters of `[A-Za-z0-9_.:-]`. */
+    tags?: string[];
+    /** How it can be reached, the best first: at most 8. */
+    transports?: Transport[];
+}
 /** A signed proof. */
 export interface ProofIssued {
     /** When it ends, Unix milliseconds. */
@@ -754,6 +989,17 @@ export interface ProofSnapshot {
     /** Keys that were withdrawn before their time; the same on every page. */
     withdrawn?: ProofKeyWithdrawnV1[];
 }
+/** Tells a sender what became of a signal whose outcome was `queued`. */
+export interface Receipt {
+    /** What became of it. */
+    fate: Fate;
+    /** Of which session. */
+    session_id: string;
+    /** Which signal. */
+    signal_id: string;
+    /** For whom it was. */
+    to: string;
+}
 /** How much a reconciliation compares. */
 export type ReconcileMode = "sweep" | "backfill" | "unknown" | (string & {});
 /** What a gateway process answers another. */
@@ -770,6 +1016,8 @@ export type Reply = {
 } | {
     /** Whether it is all of it. */
     complete: boolean;
+    /** Of whom. */
+    filter?: PeerFilter;
     /** What was pushed after the offset, in order. */
     frames: KeptFrame[];
     is: "history";
@@ -835,6 +1083,20 @@ export type SendRefusal = {
 } | {
     code: "peer_offline";
 } | {
+    code: "target_needed";
+} | {
+    /** Most bytes. */
+    bytes: number;
+    code: "mailbox_full";
+    /** When it is worth another try, milliseconds. */
+    retry_after_ms: number;
+    /** Most signals that are kept for a peer. */
+    signals: number;
+} | {
+    code: "identity_mismatch";
+    /** Which rule is broken, and what to do. */
+    message: string;
+} | {
     code: "invalid_signal";
     /** One line per violation: field, rule. */
     violations: string[];
@@ -875,22 +1137,30 @@ export type ServerFrame = {
     result?: unknown;
     type: "outcome";
 } | {
+    /** What happened. */
+    change?: PeerChange | null;
     /** Its number in the epoch. */
     offset: number;
     /** The peer as it is now. */
     peer: PeerView;
     type: "presence";
 } | {
+    /** The sender's signature over its certificate, for who knows its identity key. */
+    binding?: Binding | null;
     /** From whom. */
     from: string;
     /** Its number in the epoch. */
     offset: number;
+    /** Every member, where the session has more than two. */
+    peers?: string[];
     /** Whether this side yields when both offer at once. */
     polite: boolean;
     /** Which session. */
     session_id: string;
     /** What it says. */
     signal: PeerSignal;
+    /** Names it: what comes again under the same id is the same signal. */
+    signal_id?: string | null;
     type: "signal";
 } | {
     /** What the receiver is to make of it: 1 to 50 characters of `[A-Za-z0-9_]`. */
@@ -916,13 +1186,22 @@ export type ServerFrame = {
     type: "closing";
 };
 /** Why a session ended. */
-export type SessionEnd = "bye" | "peer_lost" | "timed_out" | "unknown" | (string & {});
+export type SessionEnd = "bye" | "peer_lost" | "timed_out" | "not_answered" | "unknown" | (string & {});
 /** The session stands. */
 export interface SessionOpened {
     /** Whether the opener yields when both offer at once (perfect negotiation); the other side has the other role. */
     polite: boolean;
+    /** Every member but the opener with the opener's role towards it, where there are more than two. */
+    roles?: SessionRole[];
     /** Its id. */
     session_id: string;
+}
+/** The opener's role towards one member. */
+export interface SessionRole {
+    /** Which member. */
+    peer_id: string;
+    /** Whether the opener yields to it when both offer at once. */
+    polite: boolean;
 }
 /** Why a status was not changed. */
 export type SetStatusRefusal = {
@@ -940,21 +1219,46 @@ export type SetStatusRefusal = {
 } | (string & {});
 /** A signal for a peer. Addressed to the gateway process that holds its connection. */
 export interface SignalingDeliverV1 {
+    /** The sender's signature over its certificate, as it came. */
+    binding?: Binding | null;
     /** From whom; stamped by signaling, never by the sender. */
     from: string;
+    /** Every member, where the session has more than two. */
+    peers?: string[];
     /** Whether the receiver yields when both offer at once. */
     polite: boolean;
+    /** Who waits to hear whether the peer took it (`signaling.taken.v1`). */
+    reply_to?: string | null;
     /** Which session. */
     session_id: string;
     /** What it says. */
     signal: PeerSignal;
+    /** Names it: what comes again under the same id is the same signal. */
+    signal_id?: string | null;
     /** For whom. */
     to: string;
 }
-/** Open a session with another peer. */
+/** Which servers help to connect (RFC 8825 §3; W3C `RTCIceServer`)? With credentials made for this peer. */
+export interface SignalingIceServersV1 {
+    /** For whom. */
+    peer_id: string;
+    /** Its subscription proof. */
+    proof: string;
+}
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type SignalingIceServersV1Reply = {
+    ok: IceServers;
+} | {
+    refused: IceServersRefusal;
+} | {
+    failed: Failure;
+};
+/** Open a session with another peer, or with several. */
 export interface SignalingOpenSessionV1 {
     /** Who opens it. */
     from: string;
+    /** Further members. Each of them gets its own negotiation with each other. */
+    others?: string[];
     /** The opener's subscription proof. */
     proof: string;
     /** With whom. */
@@ -968,8 +1272,21 @@ export type SignalingOpenSessionV1Reply = {
 } | {
     failed: Failure;
 };
+/** A receipt for a peer that sent a signal. Addressed to the gateway process that holds its connection. */
+export interface SignalingReceiptV1 {
+    /** What became of it. */
+    receipt: Receipt;
+    /** Names the receipt itself; what comes again under the same id is the same. */
+    receipt_id: string;
+    /** Who waits to hear whether the peer took it (`signaling.taken.v1` with the receipt's id). */
+    reply_to: string;
+    /** Who sent the signal. */
+    sender: string;
+}
 /** Pass a signal on to the other peer of a session. */
 export interface SignalingSendV1 {
+    /** The sender's signature over its certificate, for offers and answers. */
+    binding?: Binding | null;
     /** Who sends. */
     from: string;
     /** The sender's subscription proof. */
@@ -978,6 +1295,8 @@ export interface SignalingSendV1 {
     session_id: string;
     /** What to pass on. */
     signal: PeerSignal;
+    /** Which member it is for; a session of two needs none. */
+    to?: string | null;
 }
 /** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
 export type SignalingSendV1Reply = {
@@ -1002,6 +1321,13 @@ export interface SignalingSessionOpenedV1 {
     peers: string[];
     /** Which session. */
     session_id: string;
+}
+/** Whether a gateway process could give a peer what it was sent. Addressed to the signaling process that asked. */
+export interface SignalingTakenV1 {
+    /** Which signal. */
+    signal_id: string;
+    /** False: the peer is not here. */
+    taken: boolean;
 }
 /** Stripe's subscription statuses. A status we don't know is kept as text elsewhere and fails closed. */
 export type Status = "incomplete" | "incomplete_expired" | "trialing" | "active" | "past_due" | "unpaid" | "paused" | "canceled" | "unknown" | (string & {});
@@ -1397,6 +1723,15 @@ export interface TicketIssued {
     /** Stands for the caller's access token, once. */
     ticket: string;
 }
+/** A way to a peer. */
+export interface Transport {
+    /** Where, in the kind's own words; nothing for what signaling settles. 1 to 200 printable ASCII characters. */
+    address?: string | null;
+    /** Which kind. */
+    kind: TransportKind;
+}
+/** Kinds of ways to a peer. */
+export type TransportKind = "webrtc" | "local_network" | "bluetooth" | "relay" | "unknown" | (string & {});
 /** Tunnels of a subscription carried requests. */
 export interface TunnelUsageRecordedV1 {
     /** How much, of whom, when. */
@@ -1615,9 +1950,12 @@ export interface WebhookStripeSubscriptionChangedV1 {
     /** Our id, from the object's metadata (`synapse_subscription`). */
     subscription_id: string;
 }
+/** Where a signal is now. */
+export type Whereabouts = "delivered" | "queued" | "expired" | "unknown" | (string & {});
 /** Events by kind. */
 export interface Events {
     "gateway.usage_recorded.v1": GatewayUsageRecordedV1;
+    "presence.peer_described.v1": PresencePeerDescribedV1;
     "presence.peer_status_changed.v1": PresencePeerStatusChangedV1;
     "presence.peer_went_offline.v1": PresencePeerWentOfflineV1;
     "presence.peer_went_online.v1": PresencePeerWentOnlineV1;
@@ -1644,10 +1982,13 @@ export interface Events {
 /** Replies by kind. */
 export interface Replies {
     "presence.connect.v1": PresenceConnectV1Reply;
+    "presence.count.v1": PresenceCountV1Reply;
+    "presence.describe.v1": PresenceDescribeV1Reply;
     "presence.disconnect.v1": PresenceDisconnectV1Reply;
     "presence.list.v1": PresenceListV1Reply;
     "presence.lookup.v1": PresenceLookupV1Reply;
     "presence.set_status.v1": PresenceSetStatusV1Reply;
+    "signaling.ice_servers.v1": SignalingIceServersV1Reply;
     "signaling.open_session.v1": SignalingOpenSessionV1Reply;
     "signaling.send.v1": SignalingSendV1Reply;
     "subscription.cancel.v1": SubscriptionCancelV1Reply;
@@ -1668,10 +2009,13 @@ export interface Replies {
 /** Requests by kind. */
 export interface Requests {
     "presence.connect.v1": PresenceConnectV1;
+    "presence.count.v1": PresenceCountV1;
+    "presence.describe.v1": PresenceDescribeV1;
     "presence.disconnect.v1": PresenceDisconnectV1;
     "presence.list.v1": PresenceListV1;
     "presence.lookup.v1": PresenceLookupV1;
     "presence.set_status.v1": PresenceSetStatusV1;
+    "signaling.ice_servers.v1": SignalingIceServersV1;
     "signaling.open_session.v1": SignalingOpenSessionV1;
     "signaling.send.v1": SignalingSendV1;
     "subscription.cancel.v1": SubscriptionCancelV1;
@@ -1698,4 +2042,6 @@ export interface Signals {
     "presence.changed.v1": PresenceChangedV1;
     "presence.heartbeat.v1": PresenceHeartbeatV1;
     "signaling.deliver.v1": SignalingDeliverV1;
+    "signaling.receipt.v1": SignalingReceiptV1;
+    "signaling.taken.v1": SignalingTakenV1;
 }
