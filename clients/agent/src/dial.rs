@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
+use crate::trace::Trace;
 use crate::{Options, TunnelError};
 
 pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -80,12 +81,25 @@ fn socket_url(edge: &str) -> String {
 /// The two directions as a carrier runs over them.
 pub(crate) fn split(
     socket: Socket,
-) -> (impl Sink<Bytes, Error = Error> + Unpin, BoxStream<'static, Result<Bytes, Error>>) {
+    trace: Option<&Trace>,
+) -> (impl Sink<Bytes, Error = Error> + Unpin + use<>, BoxStream<'static, Result<Bytes, Error>>) {
     let (sink, stream) = socket.split();
-    let sink = sink.with(|bytes| future::ready(Ok(Message::Binary(bytes))));
-    let stream = stream.filter_map(|message| {
+    let sent = trace.cloned();
+    let sink = sink.with(move |bytes| {
+        if let Some(trace) = &sent {
+            trace.carrier("→", &bytes);
+        }
+        future::ready(Ok(Message::Binary(bytes)))
+    });
+    let heard = trace.cloned();
+    let stream = stream.filter_map(move |message| {
         future::ready(match message {
-            Ok(Message::Binary(bytes)) => Some(Ok(bytes)),
+            Ok(Message::Binary(bytes)) => {
+                if let Some(trace) = &heard {
+                    trace.carrier("←", &bytes);
+                }
+                Some(Ok(bytes))
+            }
             Ok(_) => None,
             Err(error) => Some(Err(error)),
         })

@@ -1,16 +1,25 @@
 //! The machine's side of a tunnel: it connects to the edge, takes requests from there, and asks the local program.
 //!
 //! ```text
-//! edge ══ WebSocket ══▶ carrier ─▶ HTTP/2 server ─▶ origin.rs ──▶ the local program
-//!         breaks? dial.rs connects anew and goes on where the bytes stopped
+//! edge ══ WebSocket ══▶ carrier ─▶ HTTP/2 server ─▶ proxy.rs ──▶ the local program
+//!         breaks? dial.rs connects anew and             └▶ inspect/ ─▶ a page on this machine
+//!         goes on where the bytes stopped
 //! ```
 //!
 //! [`start`] opens a tunnel and keeps it open until [`Agent::stop`], or until the edge says that connecting anew won't
 //! help. Requests under way survive a connection that breaks.
 
+mod auth;
+mod body;
+mod connect;
 mod dial;
+mod inspect;
 mod origin;
+mod proxy;
+mod redact;
 mod session;
+mod trace;
+mod watched;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +29,15 @@ use contracts::PeerId;
 use contracts::http::Problem;
 use contracts::tunnels::TunnelView;
 use futures::future::BoxFuture;
+use http::{Method, StatusCode};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use origin::{Event, HostHeader, Origin};
+pub use auth::{BadCredentials, BasicAuth};
+pub use inspect::{InspectError, InspectOptions, Inspector};
+pub use origin::{HostHeader, Origin, Trust};
+pub use redact::{REDACTED, Redaction};
+pub use trace::Trace;
 
 /// What an agent needs to know.
 #[derive(Clone, Debug)]
@@ -42,6 +56,12 @@ pub struct Options {
     pub program: String,
     /// The local program.
     pub origin: Origin,
+    /// Who may ask; the others get 401 and the program is not asked.
+    pub auth: Option<BasicAuth>,
+    /// The page that shows what goes through.
+    pub inspector: Option<Inspector>,
+    /// Gets a line for every frame.
+    pub trace: Option<Trace>,
     /// How long a try to connect may take. Default 10 s.
     pub timeout: Duration,
     /// Shortest and longest pause between tries; they double from one to the other, with jitter. Default 0.1 s and 30 s.
@@ -61,6 +81,9 @@ impl Options {
             name: None,
             program: concat!("synapse-agent/", env!("CARGO_PKG_VERSION")).to_owned(),
             origin,
+            auth: None,
+            inspector: None,
+            trace: None,
             timeout: Duration::from_secs(10),
             pauses: (Duration::from_millis(100), Duration::from_secs(30)),
             clock: Clock::system(),
@@ -105,6 +128,9 @@ pub enum TunnelError {
     /// The edge could not be reached or broke off.
     #[error("{0}")]
     Network(String),
+    /// The local program can't be asked the way it was described.
+    #[error("origin: {0}")]
+    Origin(String),
     /// There is no proof to be had.
     #[error("no subscription proof: {0}")]
     NoProof(String),
@@ -114,6 +140,31 @@ pub enum TunnelError {
     /// The edge ended the tunnel and said that connecting anew won't help.
     #[error("the edge closed the tunnel ({0}): {1}")]
     Closed(u16, String),
+}
+
+/// What happens in a tunnel.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A request came.
+    Began {
+        /// Counts the agent's requests.
+        number: u64,
+        /// Its method.
+        method: Method,
+        /// Path and query.
+        path: String,
+        /// The inspector's page sent it, not the public.
+        replay: bool,
+    },
+    /// Its answer began.
+    Answered {
+        /// Of which request.
+        number: u64,
+        /// The status.
+        status: StatusCode,
+        /// From the request's arrival to the answer's first line.
+        took: Duration,
+    },
 }
 
 /// Where a tunnel stands.
@@ -153,7 +204,7 @@ const EVENT_BUFFER: usize = 1_024;
 pub async fn start(options: Options) -> Result<Agent, TunnelError> {
     let events = broadcast::Sender::new(EVENT_BUFFER);
     let stop = CancellationToken::new();
-    let shared = Arc::new(session::Shared::new(options, events.clone(), stop.clone()));
+    let shared = Arc::new(session::Shared::try_new(options, events.clone(), stop.clone())?);
     let session = Box::pin(session::open(&shared)).await?;
     let (told, status) = watch::channel(Status::Online { tunnel: session.tunnel.clone(), round_trip: None });
     let task = tokio::spawn(session::keep(shared, session, told));

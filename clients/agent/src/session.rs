@@ -4,18 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use carrier::{Carrier, CarrierStream, Ended};
+use carrier::{Carrier, Ended};
 use contracts::tunnels::{AgentFrame, CarrierKey, CarrierTerms, EdgeFrame, TunnelView, VERSIONS, close};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::dial::{Socket, dial, split};
-use crate::origin::{Event, Proxy};
-use crate::{Options, Status, TunnelError};
+use crate::proxy::Proxy;
+use crate::watched::Watched;
+use crate::{Event, Options, Status, TunnelError};
 
 /// Streams of one connection at once; the edge's own limit per agent is what counts.
 const MAX_STREAMS: u32 = 10_000;
@@ -36,10 +38,14 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(options: Options, events: broadcast::Sender<Event>, stop: CancellationToken) -> Self {
-        let proxy = Arc::new(Proxy::new(options.origin.clone(), options.clock.clone(), events));
+    pub(crate) fn try_new(
+        options: Options,
+        events: broadcast::Sender<Event>,
+        stop: CancellationToken,
+    ) -> Result<Self, TunnelError> {
+        let proxy = Proxy::try_new(&options, events).map_err(TunnelError::Origin)?;
         let jitter = AtomicU64::new(options.clock.now_ms() | 1);
-        Self { options, proxy, stop, jitter, http: reqwest::Client::new() }
+        Ok(Self { options, proxy, stop, jitter, http: reqwest::Client::new() })
     }
 
     /// The pause before try number `attempt`: between half and all of the doubled shortest one.
@@ -111,6 +117,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, first: Session, status: watch::Sen
         let reason = match opened {
             Ok(session) => {
                 attempt = 0;
+                shared.proxy.opened(&session.tunnel);
                 status.send_replace(Status::Online { tunnel: session.tunnel.clone(), round_trip: None });
                 match run(&shared, session, &status).await {
                     Over::Stopped => break None,
@@ -227,10 +234,17 @@ fn begin(shared: &Shared, terms: &CarrierTerms) -> (Carrier, impl Future<Output 
         dead_after: Duration::from_millis(terms.dead_after_ms.max(20)),
     };
     let (carrier, stream) = carrier::pair(options, shared.options.clock.clone());
-    (carrier, serve(stream, Arc::clone(&shared.proxy)))
+    let (proxy, trace) = (Arc::clone(&shared.proxy), shared.options.trace.clone());
+    let serving = async move {
+        match trace {
+            None => serve(stream, proxy).await,
+            Some(trace) => serve(Watched::new(stream, trace.http2("←"), trace.http2("→")), proxy).await,
+        }
+    };
+    (carrier, serving)
 }
 
-async fn serve(stream: CarrierStream, proxy: Arc<Proxy>) {
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, proxy: Arc<Proxy>) {
     let service = service_fn(move |request| {
         let proxy = Arc::clone(&proxy);
         async move { Ok::<_, std::convert::Infallible>(proxy.answer(request).await) }
@@ -253,7 +267,7 @@ async fn line(shared: &Shared, carrier: Carrier, first: Line) -> Over {
     let within = RESUME_TRIES;
     let (mut socket, mut peer_received) = (socket, 0);
     loop {
-        let (sink, stream) = split(socket);
+        let (sink, stream) = split(socket, shared.options.trace.as_ref());
         let ended = carrier.run(sink, stream, peer_received).await;
         match ended {
             Ended::Closed(code, reason) => return verdict(code, reason),

@@ -73,6 +73,16 @@ export interface AuthResult {
   resume?: Resumed | null;
 }
 
+/** A peer's signature that ties the certificate of an SDP to its identity key. What is signed (Ed25519) is the text `synapse-fingerprint-v1`, the session, the sender, the receiver, the SDP's fingerprint (`sha-256 AA:BB:…`, upper-case digits) and `issued_at_s`, each on a line of its own, without a line end after the last. */
+export interface Binding {
+  /** When it was signed, Unix seconds. */
+  issued_at_s: number;
+  /** The identity key (Ed25519), 32 bytes as base64url without padding. */
+  public_key: string;
+  /** The signature, base64url without padding. */
+  signature: string;
+}
+
 /** What one gateway process asks another. */
 export type Call =
   | {
@@ -286,18 +296,29 @@ export type ClientFrame =
   | {
     /** Names this frame. */
     id: string;
+    /** Further members, for a session of more than two. */
+    others?: string[];
     /** With whom. */
     to: string;
     type: "session";
   }
   | {
+    /** The sender's signature over its certificate, for offers and answers. */
+    binding?: Binding | null;
     /** Names this frame. */
     id: string;
     /** Which session. */
     session_id: string;
     /** What to pass on. */
     signal: PeerSignal;
+    /** Which member it is for; a session of two needs none. */
+    to?: string | null;
     type: "signal";
+  }
+  | {
+    /** Names this frame. */
+    id: string;
+    type: "ice_servers";
   }
   | {
     /** What the receiver is to make of it: 1 to 50 characters of `[A-Za-z0-9_]`. */
@@ -510,8 +531,17 @@ export interface Failure {
   retryable: boolean;
 }
 
-/** It was handed to the gateway that holds the other peer. */
+/** What became of a signal that was kept. */
+export type Fate = "delivered" | "expired" | "unknown" | (string & {});
+
+/** The signal was taken. */
 export interface Forwarded {
+  /** Until when it is kept, Unix milliseconds; only where it is. */
+  kept_until_ms?: number | null;
+  /** Whether the other peer has it already. */
+  outcome?: Whereabouts;
+  /** Names it in its receipt. */
+  signal_id?: string | null;
   /** To whom. */
   to: string;
 }
@@ -614,6 +644,36 @@ export interface HelloLimits {
   rooms: number;
 }
 
+/** One entry of a browser's `iceServers`. */
+export interface IceServer {
+  /** The password; only with TURN. */
+  credential?: string | null;
+  /** `stun:`, `stuns:`, `turn:` or `turns:` (RFC 7064, RFC 7065). */
+  urls: string[];
+  /** `<expiry, Unix seconds>:<peer>`; only with TURN. */
+  username?: string | null;
+}
+
+/** The servers. */
+export interface IceServers {
+  /** Until when new connections may use the credentials, Unix milliseconds; ask again before. */
+  expires_at_ms: number;
+  /** As `RTCPeerConnection` takes them. */
+  ice_servers: IceServer[];
+}
+
+/** Why no servers were told. */
+export type IceServersRefusal =
+  | {
+    code: "proof_refused";
+    /** Which rule it breaks. */
+    message: string;
+  }
+  | {
+    code: "unknown";
+  }
+  | (string & {});
+
 /** A public key that proves who a peer is. */
 export interface IdentityKey {
   /** The key, base64url without padding (RFC 4648 §5): 32 bytes of `ed25519` (RFC 8032) and `x25519` (RFC 7748), 65 of `p256` (uncompressed, SEC 1 §2.3.3). */
@@ -697,6 +757,11 @@ export type OpenSessionRefusal =
   }
   | {
     code: "same_peer";
+  }
+  | {
+    code: "too_many_peers";
+    /** How many it takes, the opener included. */
+    limit: number;
   }
   | {
     code: "proof_refused";
@@ -1212,6 +1277,18 @@ export interface ProofSnapshot {
   withdrawn?: ProofKeyWithdrawnV1[];
 }
 
+/** Tells a sender what became of a signal whose outcome was `queued`. */
+export interface Receipt {
+  /** What became of it. */
+  fate: Fate;
+  /** Of which session. */
+  session_id: string;
+  /** Which signal. */
+  signal_id: string;
+  /** For whom it was. */
+  to: string;
+}
+
 /** How much a reconciliation compares. */
 export type ReconcileMode = "sweep" | "backfill" | "unknown" | (string & {});
 
@@ -1331,6 +1408,23 @@ export type SendRefusal =
     code: "peer_offline";
   }
   | {
+    code: "target_needed";
+  }
+  | {
+    /** Most bytes. */
+    bytes: number;
+    code: "mailbox_full";
+    /** When it is worth another try, milliseconds. */
+    retry_after_ms: number;
+    /** Most signals that are kept for a peer. */
+    signals: number;
+  }
+  | {
+    code: "identity_mismatch";
+    /** Which rule is broken, and what to do. */
+    message: string;
+  }
+  | {
     code: "invalid_signal";
     /** One line per violation: field, rule. */
     violations: string[];
@@ -1388,16 +1482,22 @@ export type ServerFrame =
     type: "presence";
   }
   | {
+    /** The sender's signature over its certificate, for who knows its identity key. */
+    binding?: Binding | null;
     /** From whom. */
     from: string;
     /** Its number in the epoch. */
     offset: number;
+    /** Every member, where the session has more than two. */
+    peers?: string[];
     /** Whether this side yields when both offer at once. */
     polite: boolean;
     /** Which session. */
     session_id: string;
     /** What it says. */
     signal: PeerSignal;
+    /** Names it: what comes again under the same id is the same signal. */
+    signal_id?: string | null;
     type: "signal";
   }
   | {
@@ -1426,14 +1526,24 @@ export type ServerFrame =
   };
 
 /** Why a session ended. */
-export type SessionEnd = "bye" | "peer_lost" | "timed_out" | "unknown" | (string & {});
+export type SessionEnd = "bye" | "peer_lost" | "timed_out" | "not_answered" | "unknown" | (string & {});
 
 /** The session stands. */
 export interface SessionOpened {
   /** Whether the opener yields when both offer at once (perfect negotiation); the other side has the other role. */
   polite: boolean;
+  /** Every member but the opener with the opener's role towards it, where there are more than two. */
+  roles?: SessionRole[];
   /** Its id. */
   session_id: string;
+}
+
+/** The opener's role towards one member. */
+export interface SessionRole {
+  /** Which member. */
+  peer_id: string;
+  /** Whether the opener yields to it when both offer at once. */
+  polite: boolean;
 }
 
 /** Why a status was not changed. */
@@ -1458,22 +1568,52 @@ export type SetStatusRefusal =
 
 /** A signal for a peer. Addressed to the gateway process that holds its connection. */
 export interface SignalingDeliverV1 {
+  /** The sender's signature over its certificate, as it came. */
+  binding?: Binding | null;
   /** From whom; stamped by signaling, never by the sender. */
   from: string;
+  /** Every member, where the session has more than two. */
+  peers?: string[];
   /** Whether the receiver yields when both offer at once. */
   polite: boolean;
+  /** Who waits to hear whether the peer took it (`signaling.taken.v1`). */
+  reply_to?: string | null;
   /** Which session. */
   session_id: string;
   /** What it says. */
   signal: PeerSignal;
+  /** Names it: what comes again under the same id is the same signal. */
+  signal_id?: string | null;
   /** For whom. */
   to: string;
 }
 
-/** Open a session with another peer. */
+/** Which servers help to connect (RFC 8825 §3; W3C `RTCIceServer`)? With credentials made for this peer. */
+export interface SignalingIceServersV1 {
+  /** For whom. */
+  peer_id: string;
+  /** Its subscription proof. */
+  proof: string;
+}
+
+/** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
+export type SignalingIceServersV1Reply =
+  | {
+    ok: IceServers;
+  }
+  | {
+    refused: IceServersRefusal;
+  }
+  | {
+    failed: Failure;
+  };
+
+/** Open a session with another peer, or with several. */
 export interface SignalingOpenSessionV1 {
   /** Who opens it. */
   from: string;
+  /** Further members. Each of them gets its own negotiation with each other. */
+  others?: string[];
   /** The opener's subscription proof. */
   proof: string;
   /** With whom. */
@@ -1492,8 +1632,22 @@ export type SignalingOpenSessionV1Reply =
     failed: Failure;
   };
 
+/** A receipt for a peer that sent a signal. Addressed to the gateway process that holds its connection. */
+export interface SignalingReceiptV1 {
+  /** What became of it. */
+  receipt: Receipt;
+  /** Names the receipt itself; what comes again under the same id is the same. */
+  receipt_id: string;
+  /** Who waits to hear whether the peer took it (`signaling.taken.v1` with the receipt's id). */
+  reply_to: string;
+  /** Who sent the signal. */
+  sender: string;
+}
+
 /** Pass a signal on to the other peer of a session. */
 export interface SignalingSendV1 {
+  /** The sender's signature over its certificate, for offers and answers. */
+  binding?: Binding | null;
   /** Who sends. */
   from: string;
   /** The sender's subscription proof. */
@@ -1502,6 +1656,8 @@ export interface SignalingSendV1 {
   session_id: string;
   /** What to pass on. */
   signal: PeerSignal;
+  /** Which member it is for; a session of two needs none. */
+  to?: string | null;
 }
 
 /** What comes back for a request: the reply, the owner's refusal, or a failure that says whether to try again. */
@@ -1532,6 +1688,14 @@ export interface SignalingSessionOpenedV1 {
   peers: string[];
   /** Which session. */
   session_id: string;
+}
+
+/** Whether a gateway process could give a peer what it was sent. Addressed to the signaling process that asked. */
+export interface SignalingTakenV1 {
+  /** Which signal. */
+  signal_id: string;
+  /** False: the peer is not here. */
+  taken: boolean;
 }
 
 /** Stripe's subscription statuses. A status we don't know is kept as text elsewhere and fails closed. */
@@ -2263,6 +2427,9 @@ export interface WebhookStripeSubscriptionChangedV1 {
   subscription_id: string;
 }
 
+/** Where a signal is now. */
+export type Whereabouts = "delivered" | "queued" | "expired" | "unknown" | (string & {});
+
 /** Events by kind. */
 export interface Events {
   "gateway.usage_recorded.v1": GatewayUsageRecordedV1;
@@ -2300,6 +2467,7 @@ export interface Replies {
   "presence.list.v1": PresenceListV1Reply;
   "presence.lookup.v1": PresenceLookupV1Reply;
   "presence.set_status.v1": PresenceSetStatusV1Reply;
+  "signaling.ice_servers.v1": SignalingIceServersV1Reply;
   "signaling.open_session.v1": SignalingOpenSessionV1Reply;
   "signaling.send.v1": SignalingSendV1Reply;
   "subscription.cancel.v1": SubscriptionCancelV1Reply;
@@ -2327,6 +2495,7 @@ export interface Requests {
   "presence.list.v1": PresenceListV1;
   "presence.lookup.v1": PresenceLookupV1;
   "presence.set_status.v1": PresenceSetStatusV1;
+  "signaling.ice_servers.v1": SignalingIceServersV1;
   "signaling.open_session.v1": SignalingOpenSessionV1;
   "signaling.send.v1": SignalingSendV1;
   "subscription.cancel.v1": SubscriptionCancelV1;
@@ -2354,4 +2523,6 @@ export interface Signals {
   "presence.changed.v1": PresenceChangedV1;
   "presence.heartbeat.v1": PresenceHeartbeatV1;
   "signaling.deliver.v1": SignalingDeliverV1;
+  "signaling.receipt.v1": SignalingReceiptV1;
+  "signaling.taken.v1": SignalingTakenV1;
 }

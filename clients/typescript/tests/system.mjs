@@ -4,12 +4,14 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { connect, createServer } from "node:net";
-import { openSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 
 /** A machine under load takes its time, milliseconds. */
 export const PATIENCE_MS = 60_000;
+
+let logs = 0;
 
 /** Asks until `look` gives something, and fails with what it saw last. */
 export async function eventually(what, look) {
@@ -30,7 +32,8 @@ export async function eventually(what, look) {
   throw new Error(`waited for ${what}; last: ${last}`);
 }
 
-function needed(name) {
+/** The path of a program that the suite built or fetched. */
+export function program(name) {
   const value = process.env[name];
   if (value === undefined) {
     throw new Error(`${name} is not set: run \`cargo xtask test browser\`, which builds and fetches what is needed`);
@@ -38,7 +41,8 @@ function needed(name) {
   return value;
 }
 
-async function freePort() {
+/** A port that nobody has now. */
+export async function freePort() {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address();
@@ -47,15 +51,52 @@ async function freePort() {
   return port;
 }
 
+/** A program, once it has printed that it is ready. */
+export class Running {
+  static async start(command, args, folder, { ready, env = {} }) {
+    const running = new Running();
+    const log = join(folder, `log-${basename(command)}-${(logs += 1)}`);
+    const output = openSync(log, "w");
+    const stdio = ["ignore", output, output];
+    running.child = spawn(command, args, { cwd: folder, env: { ...process.env, ...env }, stdio });
+    closeSync(output);
+    running.ended = once(running.child, "exit");
+    running.printed = await eventually(`${command} to be ready`, async () => {
+      const text = await readFile(log, "utf8");
+      if (running.child.exitCode !== null) {
+        throw new Error(`it ended:\n${text}`);
+      }
+      return text.includes(ready) && text;
+    });
+    return running;
+  }
+
+  /** As a machine that loses power: no goodbye. */
+  async kill() {
+    this.child.kill("SIGKILL");
+    await this.ended;
+  }
+
+  /** As an operator: it ends in order. */
+  async terminate() {
+    this.child.kill("SIGTERM");
+    await this.ended;
+  }
+}
+
 /** A `synapsed` of one's own, that can be killed and started again on the same data. */
 export class System {
   static async start(settings = {}) {
     const system = new System();
-    system.folder = await mkdtemp(join(tmpdir(), "synapse-browser-"));
-    system.port = await freePort();
-    system.settings = settings;
+    await system.prepare(settings);
     await system.start();
     return system;
+  }
+
+  async prepare(settings) {
+    this.folder = await mkdtemp(join(tmpdir(), "synapse-browser-"));
+    this.port = await freePort();
+    this.settings = settings;
   }
 
   get url() {
@@ -67,41 +108,32 @@ export class System {
   }
 
   async start() {
-    const log = join(this.folder, `log-${Date.now()}`);
-    const output = openSync(log, "w");
-    const env = { ...process.env, ...this.settings };
+    const env = { ...this.settings };
     env.SYNAPSE_PLATFORM__STORE = `sqlite:${join(this.folder, "data")}`;
     env.SYNAPSE_PLATFORM__HTTP_LISTEN = `127.0.0.1:${this.port}`;
     env.SYNAPSE_PLATFORM__ADMIN__LISTEN = "127.0.0.1:0";
-    this.child = spawn(needed("SYNAPSED"), [], { cwd: this.folder, env, stdio: ["ignore", output, output] });
-    this.ended = once(this.child, "exit");
-    this.printed = await eventually("synapsed to be ready", async () => {
-      const text = await readFile(log, "utf8");
-      if (this.child.exitCode !== null) {
-        throw new Error(`it ended:\n${text}`);
-      }
-      return text.includes("Ctrl-C stops.") && text;
-    });
+    this.running = await Running.start(program("SYNAPSED"), [], this.folder, { ready: "Ctrl-C stops.", env });
   }
 
   get token() {
-    return /export TOKEN=(\S+)/.exec(this.printed)[1];
+    return /export TOKEN=(\S+)/.exec(this.running.printed)[1];
   }
 
-  /** As a machine that loses power: no goodbye. */
-  async kill() {
-    this.child.kill("SIGKILL");
-    await this.ended;
+  kill() {
+    return this.running.kill();
   }
 
-  /** As an operator: connections are closed in order. */
-  async terminate() {
-    this.child.kill("SIGTERM");
-    await this.ended;
+  terminate() {
+    return this.running.terminate();
   }
 
   async stop() {
     await this.kill();
+    await this.remove();
+  }
+
+  /** Its folder, once nobody writes there any more. */
+  async remove() {
     await rm(this.folder, { recursive: true, force: true });
   }
 
@@ -173,6 +205,3 @@ export class Line {
     this.server.close();
   }
 }
-
-/** The path of a program that the suite built or fetched. */
-export const program = needed;

@@ -1,22 +1,23 @@
 //! The browser SDK: in Node with a gateway of its own and cut lines between them, in pages of headless Chromium, against
 //! the Rust SDK and against a WebRTC stack of somebody else.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::{Tally, cargo_test};
 use crate::{process, tools};
 
 /// The tools it needs, of [`tools::TOOLS`].
-pub(super) const NEEDS: &[&str] = &["chromium", "playwright", "aiortc"];
+pub(super) const NEEDS: &[&str] = &["chromium", "playwright", "aiortc", "nats-2.15.1"];
 const TESTS: &str = "clients/typescript/tests";
 
 pub(super) fn run(root: &Path) -> Result<Tally> {
     // Of the whole workspace, so that what the other suites compile serves here too.
     let mut build = Command::new("cargo");
-    build.args(["build", "--quiet", "--workspace", "--bin", "synapsed", "--example", "echo"]);
+    build.args(["build", "--quiet", "--workspace", "--bin", "synapsed", "--bin", "gateway", "--example", "echo"]);
     process::output(build.current_dir(root))?;
     // This program was built into the same folder by the same cargo.
     let own = std::env::current_exe()?;
@@ -24,15 +25,25 @@ pub(super) fn run(root: &Path) -> Result<Tally> {
     let mut node = Command::new("node");
     // Node 20 has WebSockets behind this flag; later versions know it too.
     node.args(["--experimental-websocket", "--test", "--test-reporter=tap", "--test-concurrency=1"]);
-    for file in ["unit", "gateway", "pages", "example", "stacks"] {
-        node.arg(root.join(TESTS).join(format!("{file}.test.mjs")));
-    }
+    node.args(files(&root.join(TESTS))?);
     node.env("SYNAPSED", programs.join("synapsed"));
+    node.env("GATEWAY", programs.join("gateway"));
+    node.env("NATS", tools::home(root, "nats-2.15.1").join("bin/nats-server"));
     node.env("ECHO", programs.join("examples/echo"));
     node.env("AIORTC", tools::home(root, "aiortc").join("bin/python"));
     node.env("CHROMIUM", tools::home(root, "chromium").join("bin/chromium"));
     node.env("PLAYWRIGHT", tools::home(root, "playwright").join("node_modules/playwright-core/index.mjs"));
     cargo_test::counted(node, summary)
+}
+
+/// Every test file, in order.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries: Vec<_> = fs::read_dir(folder)?.collect::<Result<_, _>>()?;
+    let is_test = |path: &PathBuf| path.to_string_lossy().ends_with(".test.mjs");
+    let mut found: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(is_test).collect();
+    found.sort();
+    ensure!(!found.is_empty(), "there are no tests in {}", folder.display());
+    Ok(found)
 }
 
 /// The sums at the end: `# pass 12`. What was skipped or broken off has not passed.

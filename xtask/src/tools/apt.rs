@@ -141,11 +141,4 @@ mod tests {
         library_folders(root.path(), &root.path().join("usr/lib/prog"), &mut found).unwrap();
         assert_eq!(found, ["usr/lib/a", "usr/lib/a/b"].map(PathBuf::from));
     }
-
-    #[test]
-    fn zz_temporary() {
-        let home = std::path::PathBuf::from("/tmp/chr/coturn");
-        let _ = fs::remove_dir_all(&home);
-        unpack(&home, "coturn", "usr/bin/turnserver").unwrap();
-    }
 }

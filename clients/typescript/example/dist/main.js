@@ -61,7 +61,7 @@ function enter(peerId) {
         });
         channel.on("message", (message) => {
             talk.unread += chosen === other ? 0 : 1;
-            say(talk, { from: "them", text: typeof message === "string" ? message : `${message.byteLength} bytes` });
+            say(talk, { from: "them", text: typeof message === "string" ? message : new TextDecoder().decode(message) });
         });
         channel.on("closed", ({ message }) => {
             if (talk.channel === channel) {

@@ -32,7 +32,7 @@ impl Coturn {
     /// When it does not answer.
     pub fn restart(&mut self) {
         let mut command = tool("turnserver");
-        command.args(["-n", "--no-cli", "--no-tls", "--no-dtls", "--use-auth-secret", "--realm=synapse"]);
+        command.args(["-n", "--no-cli", "--no-tls", "--no-dtls", "--verbose", "--use-auth-secret", "--realm=synapse"]);
         command.args(["--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1", "--log-file=stdout", "--simple-log"]);
         command.arg(format!("--listening-port={}", self.server.port));
         command.arg(format!("--pidfile={}", self.server.home.path().join("pid").display()));

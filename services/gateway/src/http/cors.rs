@@ -17,7 +17,7 @@ use crate::Gateway;
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE");
 const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
-    "authorization, content-type, idempotency-key, if-none-match, last-event-id, synapse-stream, traceparent, tracestate, \
+    "authorization, content-type, idempotency-key, if-none-match, last-event-id, synapse-proof, synapse-stream, traceparent, tracestate, \
      x-correlation-id, x-request-id",
 );
 const ANSWER_HEADERS: HeaderValue = HeaderValue::from_static(

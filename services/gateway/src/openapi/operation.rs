@@ -85,6 +85,14 @@ impl Operation {
         self
     }
 
+    /// The same that must be there.
+    pub(super) fn needs(mut self, name: &str, about: &str, schema: Value) -> Self {
+        let parameter =
+            json!({ "name": name, "in": "query", "required": true, "description": about, "schema": schema });
+        self.parameters.push(parameter);
+        self
+    }
+
     /// A header of the request.
     pub(super) fn header(mut self, name: &str, about: &str, required: bool) -> Self {
         let schema = json!({ "type": "string" });

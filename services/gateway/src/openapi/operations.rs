@@ -218,10 +218,11 @@ fn connections() -> Vec<Operation> {
         Operation::new(("post", "/v1/tickets"), "issueTicket", CONNECTIONS, Reader, "A one-use ticket for browsers")
             .about("Stands for the caller's token for 30 s. No body and no Idempotency-Key are needed: every call gives another.")
             .gives(201, "The ticket.", schema::<TicketIssued>),
-        Operation::new(("get", "/v1/ice-servers"), "listIceServers", CONNECTIONS, Reader, "STUN and TURN servers for a peer")
-            .query("peer_id", "For whom.", text())
+        Operation::new(("get", "/v1/ice-servers"), "getIceServers", CONNECTIONS, Reader, "STUN and TURN servers for a peer")
+            .about("With credentials of the peer's own that end soon.")
+            .needs("peer_id", "For whom.", text())
             .header("Synapse-Proof", "The peer's subscription proof.", true)
-            .gives(200, "The servers, with credentials for this peer.", schema::<IceServers>)
+            .gives(200, "The servers.", schema::<IceServers>)
             .refuses(&[Code::ProofRefused, Code::Conflict]),
         Operation::new(("get", "/v1/ws"), "openWebSocket", CONNECTIONS, Anybody, "The client protocol")
             .about("A WebSocket (RFC 6455). The token comes in the first frame, in the Authorization header, or as a ticket \

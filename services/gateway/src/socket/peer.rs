@@ -8,7 +8,7 @@ use contracts::events::presence::OfflineReason;
 use contracts::frames::{AuthResult, ClientFrame, Outcome, PresenceAction, Resume, Resumed, RoomAction, Scope, Select};
 use contracts::http::Problem;
 use contracts::requests::presence::{
-    ConnectRefusal, ConnectV1, CountV1, DescribeV1, DisconnectV1, ListV1, PeerFilter, Profile, SetStatusV1,
+    ConnectRefusal, ConnectV1, Connected, CountV1, DescribeV1, DisconnectV1, ListV1, PeerFilter, Profile, SetStatusV1,
 };
 use contracts::requests::signaling::{IceServersV1, OpenSessionV1, SendV1};
 use contracts::signals::gateway::{BroadcastV1, Call, Reply};
@@ -94,23 +94,7 @@ impl Peer {
         if let Some(problem) = no_room(gateway, principal, &peer_id) {
             return Err((problem, TOO_MANY));
         }
-        let ask = ConnectV1 {
-            peer_id: peer_id.clone(),
-            user_id: principal.user.clone(),
-            node_id: gateway.platform.node_id.clone(),
-            connection_id: line.id.clone(),
-            subscription_id: proven.subscription_id.clone(),
-            proof_ver: proven.ver,
-            max_peers: proven.max_peers,
-            status: None,
-            profile: Profile::default(),
-            address: line.address.map(|address| address.to_string()),
-        };
-        let connected = gateway.ask(&principal.tenant, trail, &ask).await;
-        let connected = connected.map_err(|rejection| {
-            let is_full = matches!(rejection, Rejection::Refused(ConnectRefusal::TooManyPeers { .. }));
-            (rejection.into_problem(), if is_full { QUOTA_EXCEEDED } else { UNAUTHENTICATED })
-        })?;
+        let connected = connect(gateway, line, trail, principal, &peer_id, &proven).await?;
         let entry = Entry {
             tenant: principal.tenant.clone(),
             peer_id,
@@ -142,16 +126,8 @@ impl Peer {
             Some(_) if entered.recovered => Some(Resumed::Recovered),
             Some(resume) => Some(peer.fetch(gateway, trail, resume).await),
         };
-        // What a resume brought back, presence knew of the connection before.
-        if !gateway.registry.rooms(&peer.entry).is_empty()
-            && let Err(problem) = tell_rooms(gateway, trail, &peer.entry).await
-        {
-            tracing::warn!(code = ?problem.code(), "presence was not told of a peer's rooms");
-        }
-        if let Some(resumed) = resumed {
-            let outcome = if resumed == Resumed::Recovered { "recovered" } else { "gap" };
-            metrics::counter!("synapse_gateway_resumes_total", "outcome" => outcome).increment(1);
-        }
+        tell_rooms_again(gateway, trail, &peer.entry).await;
+        resumed.iter().for_each(count_resume);
         let result = AuthResult {
             peer_id: peer.entry.peer_id.clone(),
             generation: peer.entry.generation,
@@ -471,6 +447,33 @@ impl Peer {
     }
 }
 
+/// Takes the peer's place in presence.
+async fn connect(
+    gateway: &Gateway,
+    line: &Line,
+    trail: &Trail,
+    principal: &Principal,
+    peer_id: &PeerId,
+    proven: &Proven,
+) -> Result<Connected, (ProblemResponse, Farewell)> {
+    let ask = ConnectV1 {
+        peer_id: peer_id.clone(),
+        user_id: principal.user.clone(),
+        node_id: gateway.platform.node_id.clone(),
+        connection_id: line.id.clone(),
+        subscription_id: proven.subscription_id.clone(),
+        proof_ver: proven.ver,
+        max_peers: proven.max_peers,
+        status: None,
+        profile: Profile::default(),
+        address: line.address.map(|address| address.to_string()),
+    };
+    gateway.ask(&principal.tenant, trail, &ask).await.map_err(|rejection| {
+        let is_full = matches!(rejection, Rejection::Refused(ConnectRefusal::TooManyPeers { .. }));
+        (rejection.into_problem(), if is_full { QUOTA_EXCEEDED } else { UNAUTHENTICATED })
+    })
+}
+
 /// When an API key is to be looked at again: never, for what is none.
 fn check_at_ms(gateway: &Gateway, identity: &Identity) -> u64 {
     let now_ms = gateway.platform.clock.now_ms();
@@ -511,6 +514,20 @@ async fn tell_rooms(gateway: &Gateway, trail: &Trail, own: &Entry) -> Result<(),
         rooms: Some(gateway.registry.rooms(own)),
     };
     gateway.ask(&own.tenant, trail, &ask).await.map(drop).map_err(IntoProblem::into_problem)
+}
+
+/// What a resume brought back, presence knew of the connection before.
+async fn tell_rooms_again(gateway: &Gateway, trail: &Trail, own: &Entry) {
+    if !gateway.registry.rooms(own).is_empty()
+        && let Err(problem) = tell_rooms(gateway, trail, own).await
+    {
+        tracing::warn!(code = ?problem.code(), "presence was not told of a peer's rooms");
+    }
+}
+
+fn count_resume(resumed: &Resumed) {
+    let outcome = if *resumed == Resumed::Recovered { "recovered" } else { "gap" };
+    metrics::counter!("synapse_gateway_resumes_total", "outcome" => outcome).increment(1);
 }
 
 fn done() -> BoxFuture<'static, Handled> {

@@ -1,6 +1,6 @@
 //! Every gateway at once: it hears what is sent to any of them, notes it, and says whether it took it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use bus::{Bus, Envelope, Sender, Trail};
@@ -37,6 +37,10 @@ struct State {
     manners: HashMap<String, Manner>,
     nodes: HashMap<String, Vec<UnboundedSender<DeliverV1>>>,
     receipts: Vec<(String, Receipt)>,
+    /// What was taken, by its id: a gateway gives a peer nothing twice.
+    taken: HashSet<SignalId>,
+    /// How often something came again.
+    repeats: usize,
 }
 
 impl Gateways {
@@ -75,7 +79,10 @@ impl Gateways {
         }
         let deliver: DeliverV1 = serde_json::from_slice(&envelope.data).unwrap();
         let reply = deliver.reply_to.clone().zip(deliver.signal_id.clone());
-        if manner != Manner::Refuses {
+        let is_new =
+            manner == Manner::Refuses || deliver.signal_id.as_ref().is_none_or(|id| state.taken.insert(id.clone()));
+        state.repeats += usize::from(!is_new);
+        if manner != Manner::Refuses && is_new {
             let nodes = state.nodes.entry(node.to_owned()).or_default();
             nodes.retain(|node| node.send(deliver.clone()).is_ok());
         }
@@ -92,6 +99,11 @@ impl Gateways {
         let (sender, receiver) = unbounded_channel();
         self.0.lock().unwrap().nodes.entry(peer.to_owned()).or_default().push(sender);
         Node(receiver)
+    }
+
+    /// How often a signal came that was taken before.
+    pub(crate) fn repeats(&self) -> usize {
+        self.0.lock().unwrap().repeats
     }
 
     /// The receipts that a peer was told, in order, each once.

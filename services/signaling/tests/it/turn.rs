@@ -52,6 +52,12 @@ async fn client(
     asking.await.unwrap()
 }
 
+/// Whether the server has answered this user's request with 401.
+fn is_unauthorized(server: &Coturn, user: &str) -> bool {
+    let from = format!("user <{user}>");
+    server.output().lines().any(|line| line.contains(&from) && line.contains("error 401"))
+}
+
 /// An allocation by somebody who reaches another client through it.
 const REACH: &[&str] = &["-y"];
 
@@ -64,20 +70,24 @@ async fn coturn_takes_what_peers_are_told_until_it_ends() {
         let (server, printed) = client(server, good.clone(), REACH).await;
         assert!(printed.contains("Received relay addr") && printed.contains("tot_recv_msgs=2"), "{printed}");
 
+        let user = good.0.clone();
         let wrong = (good.0.clone(), turn_of(world, "bob").await.remove(0).1);
         let (server, printed) = client(server, wrong, REACH).await;
-        assert!(printed.contains("error 401") && !printed.contains("Received relay addr"), "{printed}");
+        assert!(!printed.contains("Received relay addr"), "{printed}");
+        assert!(is_unauthorized(&server, &user), "{}", server.output());
 
         // Somebody who writes a later end into the username has no signature for it.
         let later = (good.0.replacen("1", "2", 1), good.1.clone());
         let (server, printed) = client(server, later, REACH).await;
-        assert!(printed.contains("error 401"), "{printed}");
+        assert!(!printed.contains("Received relay addr"), "{printed}");
 
         // Made long enough ago to have ended.
         world.hand.set(Clock::system().now_ms() - 601_000);
         let ended = turn_of(world, "alice").await.remove(0);
-        let (_, printed) = client(server, ended, REACH).await;
-        assert!(printed.contains("error 401") && !printed.contains("Received relay addr"), "{printed}");
+        let user = ended.0.clone();
+        let (server, printed) = client(server, ended, REACH).await;
+        assert!(!printed.contains("Received relay addr"), "{printed}");
+        assert!(is_unauthorized(&server, &user), "{}", server.output());
     })
     .await;
 }

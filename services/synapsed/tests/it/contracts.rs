@@ -38,7 +38,7 @@ pub(crate) fn stripe(running: &Running) -> Stripe {
 
 /// What a run does not cause: keys, quotas and comparisons by the hour or the day, other news of Stripe's, and what
 /// gateways say to each other.
-const UNSEEN: [&str; 10] = [
+const UNSEEN: [&str; 12] = [
     "subscription.proof_key_published.v1",
     "subscription.proof_key_withdrawn.v1",
     "subscription.quota_restored.v1",
@@ -49,6 +49,8 @@ const UNSEEN: [&str; 10] = [
     "gateway.broadcast.v1",
     "gateway.call.v1",
     "gateway.reply.v1",
+    "signaling.receipt.v1",
+    "signaling.taken.v1",
 ];
 
 fn by_name(report: &Report, wanted: fn(&Verdict) -> bool) -> Vec<String> {

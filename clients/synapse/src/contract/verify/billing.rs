@@ -28,7 +28,7 @@ const MEASURED: [(&str, &str); 2] =
 const ELSEWHERE: &str = "https://verify.invalid/";
 
 /// Contracts that nothing in a run causes, and why.
-const UNCAUSED: [(Sort, &str, &str); 10] = [
+const UNCAUSED: [(Sort, &str, &str); 12] = [
     (Sort::Event, "subscription.proof_key_published.v1", "only told when keys are rotated, by default once a day"),
     (Sort::Event, "subscription.proof_key_withdrawn.v1", "told when an operator withdraws a key; a run withdraws none"),
     (Sort::Event, "subscription.quota_restored.v1", "told when the quota's window ends, or its plan grows"),
@@ -43,6 +43,8 @@ const UNCAUSED: [(Sort, &str, &str); 10] = [
     (Sort::Signal, "gateway.broadcast.v1", BETWEEN_GATEWAYS),
     (Sort::Signal, "gateway.call.v1", BETWEEN_GATEWAYS),
     (Sort::Signal, "gateway.reply.v1", BETWEEN_GATEWAYS),
+    (Sort::Signal, "signaling.receipt.v1", "told of signals that were kept for a peer; every signal of a run is taken"),
+    (Sort::Signal, "signaling.taken.v1", "gateways say it to signaling; a run says it in a gateway's place"),
 ];
 const BETWEEN_GATEWAYS: &str = "gateways say it to each other, in their customers' tenants only";
 /// What only buying causes.

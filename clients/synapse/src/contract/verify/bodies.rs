@@ -1,5 +1,6 @@
 //! What every request kind must do with bodies that are broken, unknown in parts, or late.
 
+use contracts::Class;
 use serde_json::{Value, json};
 
 use super::asking::{Answer, Asked, Deadline, Run, request};
@@ -46,19 +47,28 @@ pub(super) async fn check_broken(run: &Run<'_>, kind: &'static str, body: &Value
     run.book.judge(&promise, "a body of another type fails for good", asked.failed());
 }
 
-/// Each required field left out, and each field as another type.
+/// A required field left out, and a field as another type.
 async fn retyped(run: &Run<'_>, kind: &'static str, body: &Value) {
     let promise = request(kind);
     let Some(fields) = body.as_object() else { return };
+    if let Some(name) = fields.keys().find(|name| is_required(kind, name)) {
+        let mut without = body.clone();
+        without.as_object_mut().map(|fields| fields.remove(name));
+        let asked = run.ask(kind, &without).await;
+        run.book.judge(&promise, "a body without a required field fails for good", asked.failed());
+    }
     let Some((name, value)) = fields.iter().next() else { return };
-    let mut without = body.clone();
-    without.as_object_mut().map(|fields| fields.remove(name));
-    let asked = run.ask(kind, &without).await;
-    run.book.judge(&promise, "a body without a required field fails for good", asked.failed());
     let mut other = body.clone();
     other[name] = if value.is_number() { json!("text") } else { json!(7) };
     let asked = run.ask(kind, &other).await;
     run.book.judge(&promise, "a field of another type fails for good", asked.failed());
+}
+
+fn is_required(kind: &str, name: &str) -> bool {
+    let entries = contracts::catalogue().into_iter();
+    let mut of_kind = entries.filter(|entry| entry.class == Class::Request && entry.kind == kind);
+    let schema = of_kind.next().map(|entry| (entry.schema)().to_value()).unwrap_or_default();
+    schema["required"].as_array().is_some_and(|required| required.iter().any(|one| one == name))
 }
 
 fn same(plain: &Asked, asked: &Asked) -> Result<(), Offence> {

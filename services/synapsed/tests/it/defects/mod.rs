@@ -1,6 +1,7 @@
 //! Planted defects: each is put between the real services and the verifier, which must name it. Everything runs at once
 //! on one system, every run in its own tenant; right before, the same checks pass without a defect.
 
+mod ends;
 mod events;
 mod interposer;
 mod requests;
