@@ -1501,6 +1501,19 @@ export type ServerFrame =
     type: "signal";
   }
   | {
+    /** What became of it. */
+    fate: Fate;
+    /** Its number in the epoch. */
+    offset: number;
+    /** Of which session. */
+    session_id: string;
+    /** Which signal. */
+    signal_id: string;
+    /** For whom it was. */
+    to: string;
+    type: "receipt";
+  }
+  | {
     /** What the receiver is to make of it: 1 to 50 characters of `[A-Za-z0-9_]`. */
     action: string;
     /** Set on broadcasts: whom it was for. */
