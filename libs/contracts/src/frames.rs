@@ -311,9 +311,7 @@ pub enum ServerFrame {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         binding: Option<Binding>,
     },
-    /// What became of a signal of this peer that was queued. Not in the schema: the first gateways to read one another's
-    /// histories don't know it, and tell a gap where one is among the frames.
-    #[schemars(skip)]
+    /// What became of a signal of this peer that was queued.
     Receipt {
         /// Its number in the epoch.
         offset: u64,
