@@ -9,8 +9,10 @@ use futures::{SinkExt, StreamExt};
 use super::inspected;
 use crate::origin::pattern;
 
-/// An object's required fields and their kinds.
-fn check(value: &Value, at: &str, fields: &[(&str, fn(&Value) -> bool)]) {
+/// A required field, and whether a value is of its kind.
+type Field = (&'static str, fn(&Value) -> bool);
+
+fn check(value: &Value, at: &str, fields: &[Field]) {
     for (field, is_right) in fields {
         let found = value.get(field).unwrap_or_else(|| panic!("{at}.{field} is required: {value}"));
         assert!(is_right(found), "{at}.{field} is {found}");
@@ -37,7 +39,7 @@ fn check_entry(entry: &Value) {
         ],
     );
     let (request, response) = (&entry["request"], &entry["response"]);
-    let both: [(&str, fn(&Value) -> bool); 5] = [
+    let both: [Field; 5] = [
         ("httpVersion", Value::is_string),
         ("cookies", Value::is_array),
         ("headers", Value::is_array),
