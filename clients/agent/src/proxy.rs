@@ -29,6 +29,10 @@ use crate::{Event, Options};
 const AGENT_ERROR: HeaderName = HeaderName::from_static("synapse-agent-error");
 /// The method of a request that asks to switch protocols; HTTP/2 knows only CONNECT for those.
 pub(crate) const UPGRADE_METHOD: HeaderName = HeaderName::from_static("synapse-upgrade-method");
+/// The status of an answer that would look like a switch: success to a CONNECT (RFC 9113 §8.5), from a program that
+/// ignored the request to switch. It travels as [`UNSWITCHED`], with its body.
+const STATUS: HeaderName = HeaderName::from_static("synapse-status");
+const UNSWITCHED: u16 = 555;
 
 /// How long an idle connection to the program is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -258,7 +262,13 @@ impl Proxy {
             recording.without_body();
         }
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok((cleaned(answer.map(|body| body.boxed())), false));
+            let mut answer = cleaned(answer.map(|body| body.boxed()));
+            if answer.status().is_success() {
+                let status = answer.status().as_u16();
+                answer.headers_mut().insert(STATUS, status.into());
+                *answer.status_mut() = StatusCode::from_u16(UNSWITCHED).expect("it has three digits");
+            }
+            return Ok((answer, false));
         }
         let origin = hyper::upgrade::on(&mut answer);
         let onlookers = recording.map(|recording| {
@@ -296,7 +306,7 @@ fn upgrade_method(request: &Request<Incoming>) -> Option<Method> {
     Method::from_bytes(request.headers().get(UPGRADE_METHOD)?.as_bytes()).ok()
 }
 
-/// An origin's answer without what HTTP/2 has no place for (RFC 9113 §8.2.2), and without our own header.
+/// An origin's answer without what HTTP/2 has no place for (RFC 9113 §8.2.2), and without our own headers.
 fn cleaned(mut answer: Response<Body>) -> Response<Body> {
     const CONNECTION_ONLY: [HeaderName; 5] = [
         CONNECTION,
@@ -310,7 +320,7 @@ fn cleaned(mut answer: Response<Body>) -> Response<Body> {
     for name in named.collect::<Vec<HeaderName>>() {
         answer.headers_mut().remove(name);
     }
-    for name in CONNECTION_ONLY.iter().chain([&AGENT_ERROR]) {
+    for name in CONNECTION_ONLY.iter().chain([&AGENT_ERROR, &STATUS]) {
         answer.headers_mut().remove(name);
     }
     answer

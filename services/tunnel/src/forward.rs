@@ -30,6 +30,8 @@ const BULK_BYTES: u64 = 64 << 10;
 const AGENT_ERROR: HeaderName = HeaderName::from_static("synapse-agent-error");
 /// The method of a request to switch protocols, which is a CONNECT in HTTP/2.
 const UPGRADE_METHOD: HeaderName = HeaderName::from_static("synapse-upgrade-method");
+/// The status of a program that ignored the request to switch, where it would look like a switch.
+const STATUS: HeaderName = HeaderName::from_static("synapse-status");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Sends the request through the tunnel and gives the origin's answer as it comes.
@@ -79,7 +81,8 @@ pub(crate) async fn forward(
     }
     Ok(match switch {
         Some(switch) if answer.status() == StatusCode::OK => switched(edge, switch, answer, place),
-        _ => passed_on(answer, place),
+        Some(_) => passed_on(unswitched(answer), place),
+        None => passed_on(answer, place),
     })
 }
 
@@ -100,7 +103,9 @@ fn switch(request: &mut Request) -> Option<Switch> {
         let protocol = HeaderValue::from_str(protocol.as_str()).ok()?;
         return Some(Switch { protocol, client: hyper::upgrade::on(request), extended: true });
     }
-    let protocol = upgrade(request.headers()).filter(|_| request.version() == Version::HTTP_11)?;
+    // With content there is no switch before it has been read; a server may ignore the request (RFC 9110 §7.8).
+    let may_switch = request.version() == Version::HTTP_11 && request.body().is_end_stream();
+    let protocol = upgrade(request.headers()).filter(|_| may_switch)?;
     Some(Switch { protocol, client: hyper::upgrade::on(request), extended: false })
 }
 
@@ -176,6 +181,16 @@ async fn resend(
     let other = agent.line(false).filter(|other| !Arc::ptr_eq(other, line))?;
     let request = again?.map(|()| Body::empty());
     progress.within(limit, other.requests.clone().send_request(request)).await?.ok()
+}
+
+/// The answer of a program that ignored the request to switch.
+fn unswitched(mut answer: http::Response<Incoming>) -> http::Response<Incoming> {
+    if let Some(status) = answer.headers_mut().remove(STATUS)
+        && let Ok(status) = StatusCode::from_bytes(status.as_bytes())
+    {
+        *answer.status_mut() = status;
+    }
+    answer
 }
 
 fn passed_on(answer: http::Response<Incoming>, place: Place) -> Response {

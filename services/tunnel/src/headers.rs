@@ -45,13 +45,15 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// The protocol that a request asks to switch to, where it is well-formed (RFC 9110 §7.8).
+/// The protocol that a request asks to switch to, where it is well-formed (RFC 9110 §7.8). Not `h2c`, which is obsolete
+/// (RFC 9113 §3.1) and would be between the client and us, not the program.
 pub(crate) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     let asked = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
     let asked = asked.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case("upgrade"));
     let mut protocols = headers.get_all(UPGRADE).iter();
     let protocol = protocols.next()?;
-    (asked && protocols.next().is_none() && !protocol.is_empty()).then(|| protocol.clone())
+    let is_ours = protocol.as_bytes().eq_ignore_ascii_case(b"h2c");
+    (asked && protocols.next().is_none() && !protocol.is_empty() && !is_ours).then(|| protocol.clone())
 }
 
 /// Who asked, and for what.
@@ -150,6 +152,7 @@ mod tests {
         );
         assert!(upgrade(&map(&[("upgrade", "websocket")])).is_none());
         assert!(upgrade(&map(&[("connection", "upgrade")])).is_none());
+        assert!(upgrade(&map(&[("connection", "upgrade, http2-settings"), ("upgrade", "h2c")])).is_none());
         let mut two = map(&[("connection", "upgrade"), ("upgrade", "websocket")]);
         two.append("upgrade", "h2c".parse().unwrap());
         assert!(upgrade(&two).is_none());

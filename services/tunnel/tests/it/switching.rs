@@ -55,6 +55,27 @@ async fn a_refused_switch_is_an_ordinary_answer() {
 }
 
 #[tokio::test]
+async fn a_switch_that_nobody_makes_is_an_ordinary_request() {
+    let world = world().await;
+    let agent = world.blue().await;
+    let ask = async |first: &str, rest: &str| {
+        let head = format!("{first} HTTP/1.1\r\nHost: x\r\nConnection: close, Upgrade, HTTP2-Settings\r\n{rest}");
+        raw(world.edge, &head).await
+    };
+    // The program knows nothing of WebSockets there.
+    let answer = ask("GET /t/blue/", "Upgrade: websocket\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello"), "{answer}");
+    assert!(!answer.contains("synapse-"), "{answer}");
+    // As `curl --http2` asks.
+    let answer = ask("GET /t/blue/", "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello"), "{answer}");
+    let answer = ask("POST /t/blue/echo", "Upgrade: chat\r\nContent-Length: 4\r\n\r\nword").await;
+    assert!(answer.contains(r#""body":"word""#) && answer.contains(r#""method":"POST""#), "{answer}");
+    agent.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_websocket_survives_a_connection_that_breaks() {
     let world = world().await;
     let agent = world.blue().await;
