@@ -112,7 +112,7 @@ impl Shard {
         }
     }
 
-    /// Until stopped; then what is in flight may settle for a while, and the lease is given back.
+    /// Until stopped; then what was committed and is in flight may settle for a while, and the lease is given back.
     pub(crate) async fn run(mut self, stop: &CancellationToken) {
         let core = Arc::clone(&self.core);
         let wake = &core.wakes[self.number as usize];
@@ -129,12 +129,9 @@ impl Shard {
             }
             self.trouble = None;
         }
-        let settle = async {
-            while !(self.sending.is_empty() && self.deleting.is_empty() && self.settled.is_empty()) {
-                self.start_deletes();
-                self.progress().await;
-            }
-        };
+        // What was committed a moment ago still goes out, but not to a bus in this process, whose readers have ended.
+        self.scan.again();
+        let settle = self.settle(core.bus.capabilities().durable);
         let _ = core.clock.timeout(core.options.drain, settle).await;
         // A read that is never finished would keep the lease's lock.
         self.reading.clear();
@@ -143,18 +140,24 @@ impl Shard {
 
     /// Publishes what is there now; how many rows went.
     pub(crate) async fn drain(&mut self) -> Result<usize, RelayError> {
+        self.settle(true).await;
+        self.lease.lock().await.release().await;
+        self.trouble.take().map_or(Ok(self.published), Err)
+    }
+
+    /// Until nothing is left that could be done without waiting. `reads`: of what is not in flight yet, too.
+    async fn settle(&mut self, reads: bool) {
         loop {
             self.start_deletes();
-            if self.pause.until_ms == 0 {
+            if reads && self.pause.until_ms == 0 {
                 self.start_read();
             }
-            if self.reading.is_empty() && self.sending.is_empty() && self.deleting.is_empty() {
-                break;
+            let is_read = self.reading.is_empty() || !reads;
+            if is_read && self.sending.is_empty() && self.deleting.is_empty() {
+                return;
             }
             self.progress().await;
         }
-        self.lease.lock().await.release().await;
-        self.trouble.take().map_or(Ok(self.published), Err)
     }
 
     /// Waits until something that was started ends, and takes note of it.

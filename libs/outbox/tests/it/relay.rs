@@ -7,6 +7,7 @@ use outbox::{Options, RelayError, Unit};
 use store::{Condition, Item, Key, StoreErrorKind};
 use testkit::eventually;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::fixture::*;
 use crate::wire::Wire;
@@ -23,6 +24,22 @@ async fn a_committed_fact_reaches_its_consumer_once() {
     until_empty(&world.publisher).await;
     relay.stop().await;
     consumer.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_committed_before_the_stop_still_goes_out() {
+    let clock = Clock::system();
+    let wire = Wire::new(bus(&clock));
+    let world = World::on(clock, wire.bus());
+    let stopped = CancellationToken::new();
+    stopped.cancel();
+    // A bus in this process has nobody left who reads.
+    notes(&world.publisher, "peer/alice", 1..=3).await;
+    world.publisher.run_relay(stopped.clone()).await;
+    assert_eq!(world.publisher.pending().await.unwrap(), 3);
+    wire.keep();
+    world.publisher.run_relay(stopped).await;
+    assert_eq!((world.publisher.pending().await.unwrap(), wire.published().len()), (0, 3));
 }
 
 #[tokio::test]

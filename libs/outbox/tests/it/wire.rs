@@ -23,6 +23,7 @@ pub(crate) struct Wire {
 
 struct State {
     away: AtomicBool,
+    keeps: AtomicBool,
     held: watch::Sender<bool>,
     published: Mutex<Vec<Envelope>>,
     by_hand: Mutex<Option<mpsc::Receiver<Delivery>>>,
@@ -31,8 +32,8 @@ struct State {
 impl Wire {
     pub(crate) fn new(inner: Bus) -> Self {
         let (held, _) = watch::channel(false);
-        let state =
-            State { away: AtomicBool::new(false), held, published: Mutex::default(), by_hand: Mutex::default() };
+        let (away, keeps) = (AtomicBool::new(false), AtomicBool::new(false));
+        let state = State { away, keeps, held, published: Mutex::default(), by_hand: Mutex::default() };
         Self { inner, state: Arc::new(state) }
     }
 
@@ -43,6 +44,11 @@ impl Wire {
     /// From now on (or no longer) nothing reaches the broker.
     pub(crate) fn away(&self, away: bool) {
         self.state.away.store(away, Ordering::SeqCst);
+    }
+
+    /// From now on the broker keeps what it is given, itself, whether somebody reads it or not.
+    pub(crate) fn keep(&self) {
+        self.state.keeps.store(true, Ordering::SeqCst);
     }
 
     /// From now on (or no longer) the broker takes everything in but its answers do not arrive.
@@ -65,7 +71,7 @@ impl Wire {
 #[async_trait]
 impl Backend for Wire {
     fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
+        Capabilities { durable: self.state.keeps.load(Ordering::SeqCst), ..self.inner.capabilities() }
     }
 
     fn publish(&self, batch: Vec<Envelope>) -> Vec<BoxFuture<'static, Result<(), BusError>>> {
@@ -74,6 +80,9 @@ impl Backend for Wire {
             return batch.iter().map(|_| futures::future::ready(Err(lost())).boxed()).collect();
         }
         self.state.published.lock().unwrap().extend(batch.iter().cloned());
+        if self.state.keeps.load(Ordering::SeqCst) {
+            return batch.iter().map(|_| futures::future::ready(Ok(())).boxed()).collect();
+        }
         let answers = self.inner.publisher().publish(batch);
         let answers = answers.into_iter().map(|answer| {
             let mut held = self.state.held.subscribe();
