@@ -6,6 +6,14 @@ use anyhow::{Context, bail};
 use reqwest::{Client, Method};
 use serde_json::Value;
 
+/// Whom an operator asks.
+#[derive(clap::Args)]
+pub(crate) struct Listener {
+    /// The admin listener of the process that holds the service.
+    #[arg(long, global = true, default_value = "http://127.0.0.1:9090")]
+    pub(crate) admin: String,
+}
+
 /// What an operator is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {

@@ -3,14 +3,13 @@
 use clap::{Args, Subcommand};
 use reqwest::Method;
 
-use crate::admin::{Told, call};
+use crate::admin::{Listener, Told, call};
 
 /// Look at what a service could not handle, and have it handled again or dropped.
 #[derive(Args)]
 pub struct Arguments {
-    /// The admin listener of the process.
-    #[arg(long, default_value = "http://127.0.0.1:9090")]
-    admin: String,
+    #[command(flatten)]
+    listener: Listener,
     /// Which service.
     #[arg(long)]
     service: String,
@@ -59,7 +58,7 @@ pub(crate) enum Action {
 /// # Errors
 /// No answer, or the service's own words.
 pub async fn run(arguments: Arguments) -> anyhow::Result<Told> {
-    act(&arguments.admin, &arguments.service, arguments.action).await
+    act(&arguments.listener.admin, &arguments.service, arguments.action).await
 }
 
 /// Does what was asked of `service`.

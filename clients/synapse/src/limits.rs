@@ -3,14 +3,13 @@
 use clap::{Args, Subcommand};
 use reqwest::Method;
 
-use crate::admin::{Told, call};
+use crate::admin::{Listener, Told, call};
 
 /// Look at rate limits, and fill buckets.
 #[derive(Args)]
 pub struct Arguments {
-    /// The admin listener of the process.
-    #[arg(long, default_value = "http://127.0.0.1:9090")]
-    admin: String,
+    #[command(flatten)]
+    listener: Listener,
     #[command(subcommand)]
     action: Action,
 }
@@ -55,7 +54,7 @@ enum Action {
 /// # Errors
 /// No answer, or the process's own words.
 pub async fn run(arguments: Arguments) -> anyhow::Result<Told> {
-    let admin = &arguments.admin;
+    let admin = &arguments.listener.admin;
     let hours = |hours: u64| [("hours", hours.to_string())];
     let answer = match arguments.action {
         Action::List { hours: last } => call(admin, Method::GET, &["limits"], &hours(last)).await?,

@@ -7,16 +7,15 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::admin::{Told, call};
+use crate::admin::{Listener, Told, call};
 use crate::dead_letters;
 use crate::table::{self, Table};
 
 /// Look at what was bought, used and paid, and make it agree with Stripe.
 #[derive(Args)]
 pub struct Arguments {
-    /// The admin listener of the subscription service (or of synapsed).
-    #[arg(long, default_value = "http://127.0.0.1:9090", global = true)]
-    admin: String,
+    #[command(flatten)]
+    listener: Listener,
     /// JSON instead of tables.
     #[arg(long, global = true)]
     json: bool,
@@ -110,7 +109,7 @@ enum Proofs {
 /// # Errors
 /// No answer, or the service's own words.
 pub async fn run(arguments: Arguments) -> anyhow::Result<Told> {
-    let (admin, json) = (arguments.admin.as_str(), arguments.json);
+    let (admin, json) = (arguments.listener.admin.as_str(), arguments.json);
     match arguments.action {
         Action::Subscriptions(action) => subscriptions(admin, json, action).await,
         Action::Usage { tenant, subscription } => {

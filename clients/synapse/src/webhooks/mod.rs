@@ -8,15 +8,14 @@ use clap::{Args, Subcommand, ValueEnum};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::admin::{Told, call};
+use crate::admin::{Listener, Told, call};
 use crate::dead_letters;
 
 /// Look at what Stripe sent, and publish it again.
 #[derive(Args)]
 pub struct Arguments {
-    /// The admin listener of the process that holds the webhook service.
-    #[arg(long, global = true, default_value = "http://127.0.0.1:9090")]
-    admin: String,
+    #[command(flatten)]
+    listener: Listener,
     /// One JSON object instead of a table.
     #[arg(long, global = true)]
     json: bool,
@@ -128,7 +127,7 @@ impl Filter {
 /// # Errors
 /// No answer, or the service's own words.
 pub async fn run(arguments: Arguments) -> anyhow::Result<Told> {
-    let Arguments { admin, json, action } = arguments;
+    let Arguments { listener: Listener { admin }, json, action } = arguments;
     let now_ms = clock::Clock::system().now_ms();
     let told = |answer: &Value, text: fn(&Value) -> String| Ok(Told::of(json, answer, text));
     match action {
