@@ -438,8 +438,8 @@ export type Fate = "delivered" | "expired" | "unknown" | (string & {});
 export interface Forwarded {
     /** Until when it is kept, Unix milliseconds; only where it is. */
     kept_until_ms?: number | null;
-    /** Whether the other peer has it already. */
-    outcome?: Whereabouts;
+    /** Whether the other peer has it already; see [`Forwarded::whereabouts`]. */
+    outcome?: Whereabouts | null;
     /** Names it in its receipt. */
     signal_id?: string | null;
     /** To whom. */

@@ -430,6 +430,7 @@ impl ServerFrame {
             },
         ];
         frames.extend(DeliverV1::samples().into_iter().map(Self::of_signal));
+        frames.extend(Receipt::samples().into_iter().map(|receipt| Self::Receipt { offset: 20, receipt }));
         frames
     }
 }

@@ -171,15 +171,22 @@ pub enum Whereabouts {
 pub struct Forwarded {
     /// To whom.
     pub to: PeerId,
-    /// Whether the other peer has it already.
-    #[serde(default)]
-    pub outcome: Whereabouts,
+    /// Whether the other peer has it already; see [`Forwarded::whereabouts`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Whereabouts>,
     /// Names it in its receipt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal_id: Option<SignalId>,
     /// Until when it is kept, Unix milliseconds; only where it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept_until_ms: Option<u64>,
+}
+
+impl Forwarded {
+    /// Where the signal is. Services that keep none don't say: it was delivered.
+    pub fn whereabouts(&self) -> Whereabouts {
+        self.outcome.unwrap_or_default()
+    }
 }
 
 /// Why a signal was not passed on.
@@ -240,11 +247,11 @@ impl Request for SendV1 {
         vec![
             Forwarded {
                 to: peer("bob"),
-                outcome: Whereabouts::Delivered,
+                outcome: Some(Whereabouts::Delivered),
                 signal_id: signal_id.clone(),
                 kept_until_ms: None,
             },
-            Forwarded { to: peer("bob"), outcome: Whereabouts::Queued, signal_id, kept_until_ms },
+            Forwarded { to: peer("bob"), outcome: Some(Whereabouts::Queued), signal_id, kept_until_ms },
         ]
     }
 

@@ -212,7 +212,7 @@ impl Contract for ReplyV1 {
                 seen: vec!["m-1".into()],
                 rooms: vec!["lobby".into()],
                 subscribed: true,
-                filter: PeerFilter { room: Some("lobby".into()), ..PeerFilter::default() },
+                filter: PeerFilter::sample(),
             },
             Reply::Token { token: "eyJhbGciOiJIUzI1NiJ9.e30.c2ln".into() },
         ];

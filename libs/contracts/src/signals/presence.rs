@@ -57,7 +57,7 @@ impl Contract for ChangedV1 {
     fn samples() -> Vec<Self> {
         <crate::requests::presence::LookupV1 as crate::Request>::replies()
             .into_iter()
-            .map(|peer| Self { peer, marks: Some(Marks::sample()), before: Some(Marks::default()) })
+            .map(|peer| Self { peer, marks: Some(Marks::sample()), before: Some(Marks::sample()) })
             .collect()
     }
 }

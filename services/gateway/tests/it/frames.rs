@@ -63,7 +63,7 @@ async fn each_frame_asks_its_owner_in_the_peers_name() {
         for (whereabouts, expected) in
             [(Whereabouts::Queued, Outcome::Queued), (Whereabouts::Expired, Outcome::Expired)]
         {
-            let kept = Forwarded { outcome: whereabouts, ..SendV1::replies().remove(0) };
+            let kept = Forwarded { outcome: Some(whereabouts), ..SendV1::replies().remove(0) };
             world.doubles.script::<SendV1>(&Answer::Ok(kept));
             assert_eq!(client.ask(&frame).await.0, expected);
         }

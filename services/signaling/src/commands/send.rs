@@ -185,7 +185,7 @@ impl Sending<'_> {
         let (config, clock) = (&self.signaling.config, &self.signaling.platform.clock);
         let kept_until_ms = (outcome == Whereabouts::Queued).then(|| clock.now_ms() + config.mailbox_ttl_ms);
         let first = plans.into_iter().next().expect("a signal has a target");
-        Ok(Forwarded { to: first.to, outcome, signal_id: Some(first.id), kept_until_ms })
+        Ok(Forwarded { to: first.to, outcome: Some(outcome), signal_id: Some(first.id), kept_until_ms })
     }
 
     async fn go(&self, plan: &Plan) -> Result<Whereabouts, Rejection<SendRefusal>> {

@@ -23,7 +23,7 @@ async fn session(world: &World) -> SessionId {
 
 fn queued(sent: Result<Forwarded, SendRefusal>) -> Forwarded {
     let sent = sent.unwrap();
-    assert_eq!(sent.outcome, Whereabouts::Queued);
+    assert_eq!(sent.whereabouts(), Whereabouts::Queued);
     sent
 }
 
@@ -73,7 +73,7 @@ async fn kept_and_told_on(setting: &Setting) {
         assert!(is_quiet(&mut bob), "nothing twice");
         // Nothing waits any more: the next one goes straight on.
         let direct = world.send(&session, "alice", numbered(99)).await.unwrap();
-        assert_eq!(direct.outcome, Whereabouts::Delivered);
+        assert_eq!(direct.whereabouts(), Whereabouts::Delivered);
         assert_eq!(next(&mut bob).await.signal, numbered(99));
         world.send(&session, "bob", answer(1)).await.unwrap();
     })
@@ -145,7 +145,7 @@ async fn no_more_is_kept_than_fits_and_what_is_refused_does_not_move_the_session
         world.come("bob").await;
         assert_eq!(receipts(world, "alice", 2).await.len(), sent.len());
         let mut bob = world.node_of("bob").await;
-        assert_eq!(world.send(&session, "alice", offer(2)).await.unwrap().outcome, Whereabouts::Delivered);
+        assert_eq!(world.send(&session, "alice", offer(2)).await.unwrap().whereabouts(), Whereabouts::Delivered);
         assert_eq!(next(&mut bob).await.signal, offer(2));
     })
     .await;
@@ -216,7 +216,7 @@ async fn a_bye_to_a_peer_that_is_gone_ends_the_session_all_the_same() {
         world.leave("bob", OfflineReason::Left).await;
         let sent = fill(world, &session, 0).await;
         let bye = world.send(&session, "alice", PeerSignal::Bye { reason: None }).await.unwrap();
-        assert_eq!(bye.outcome, Whereabouts::Expired);
+        assert_eq!(bye.whereabouts(), Whereabouts::Expired);
         assert_eq!(world.facts().await.len(), 2);
         assert_eq!(receipts(world, "alice", 1).await, [receipt(&session, &sent[0], Fate::Expired)]);
         assert_eq!(world.letters().await.len(), 1);

@@ -92,7 +92,7 @@ async fn who_goes_is_offline_at_once_and_reachable_when_it_is_back() {
         world.tell(gone).await;
         testkit::eventually(SOON, "bob to be gone", async || {
             let sent = world.send(&session, "alice", candidate(1)).await.unwrap();
-            (sent.outcome == Whereabouts::Queued).then_some(())
+            (sent.whereabouts() == Whereabouts::Queued).then_some(())
         })
         .await;
         // Nobody tells that it is back: who is gone is never kept.

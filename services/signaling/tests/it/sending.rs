@@ -11,7 +11,7 @@ async fn session(world: &World) -> SessionId {
 
 fn delivered_to(peer: &str, sent: Result<Forwarded, SendRefusal>) {
     let sent = sent.unwrap();
-    assert_eq!((sent.to.as_str(), sent.outcome), (peer, Whereabouts::Delivered));
+    assert_eq!((sent.to.as_str(), sent.whereabouts()), (peer, Whereabouts::Delivered));
     assert!(sent.signal_id.is_some() && sent.kept_until_ms.is_none());
 }
 

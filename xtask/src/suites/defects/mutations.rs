@@ -45,9 +45,9 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a fact does not say what it belongs to",
-        file: "services/presence/src/commands/mod.rs",
-        from: "unit.publish(tenant, change.peer.sequence, trail, fact);",
-        to: "unit.publish(tenant, change.peer.sequence, &Trail::default(), fact);",
+        file: "services/presence/src/draft.rs",
+        from: "self.unit.publish(tenant, peer.sequence, trail, fact);",
+        to: "self.unit.publish(tenant, peer.sequence, &Trail::default(), fact);",
         caught_by: PRESENCE,
         says: "correlation",
     },

@@ -129,6 +129,11 @@ pub struct PeerFilter {
 }
 
 impl PeerFilter {
+    pub(crate) fn sample() -> Self {
+        let [room, tag, capability] = ["lobby", "team-a", "video"].map(|name| Some(name.to_owned()));
+        Self { room, tag, capability, network: Marks::sample().network }
+    }
+
     /// Whether it lets everybody through.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
