@@ -302,7 +302,7 @@ const RESUME_TRIES: u32 = 12;
 /// What a close says about connecting anew.
 fn verdict(code: u16, reason: String) -> Over {
     match code {
-        close::ENTITLEMENT_LOST | close::REMOVED | close::TOKEN_EXPIRED => {
+        close::ENTITLEMENT_LOST | close::REMOVED | close::TAKEN_OVER | close::TOKEN_EXPIRED => {
             Over::Forbidden(TunnelError::Closed(code, reason))
         }
         _ => Over::Lost(reason),

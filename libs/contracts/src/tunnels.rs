@@ -28,6 +28,8 @@ pub mod close {
     pub const PROOF_ENDED: u16 = 4403;
     /// The tunnel was taken away by its owner or an administrator. Don't connect anew.
     pub const REMOVED: u16 = 4404;
+    /// Another agent with the same identity opened the tunnel. Don't connect anew, or the two take it from each other.
+    pub const TAKEN_OVER: u16 = 4409;
     /// It was not resumed in time. Connect anew.
     pub const NOT_RESUMED: u16 = 4408;
 }

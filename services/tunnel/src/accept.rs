@@ -174,7 +174,13 @@ async fn begin(edge: &Arc<Edge>, agent: Arc<Agent>, mut socket: WebSocket, first
     let (resumes, sockets) = mpsc::channel(RESUMPTIONS);
     let (connected, under_way) = (AtomicBool::new(true), AtomicUsize::new(0));
     let line = Arc::new(Line { key, carrier, requests, resumes, connected, under_way });
-    edge.agents.add_line(&agent, &line);
+    if let Some(earlier) = edge.agents.add_line(&agent, &line) {
+        earlier.close(
+            close::TAKEN_OVER,
+            "another agent with the same id opened this tunnel; give each its own --agent-id",
+        );
+    }
+    metrics::gauge!("tunnel_agents").set(edge.agents.len() as f64);
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "an agent's HTTP/2 ended");

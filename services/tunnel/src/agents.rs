@@ -126,9 +126,18 @@ struct State {
 }
 
 impl Agents {
-    /// Adds an agent; the same agent's earlier session, which it left behind, is handed back.
-    pub(crate) fn add(&self, agent: &Arc<Agent>) -> Option<Arc<Agent>> {
+    /// Adds a connection, and its agent with the first one: not before, for it takes the place of the same agent's
+    /// earlier session, which is handed back, and no request is to find it without a connection.
+    pub(crate) fn add_line(&self, agent: &Arc<Agent>, line: &Arc<Line>) -> Option<Arc<Agent>> {
+        let mut lines = agent.lines.write().unwrap_or_else(PoisonError::into_inner);
+        lines.push(Arc::clone(line));
+        let is_first = lines.len() == 1;
+        drop(lines);
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.carriers.insert(line.key.clone(), (Arc::clone(agent), Arc::clone(line)));
+        if !is_first {
+            return None;
+        }
         let same = |other: &&Arc<Agent>| other.agent_id == agent.agent_id && other.is_of(&agent.principal);
         let earlier = state.sessions.values().find(same).cloned();
         if let Some(earlier) = &earlier {
@@ -139,12 +148,6 @@ impl Agents {
             state.labels.entry(label).or_default().push(Arc::clone(agent));
         }
         earlier
-    }
-
-    pub(crate) fn add_line(&self, agent: &Arc<Agent>, line: &Arc<Line>) {
-        agent.lines.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(line));
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        state.carriers.insert(line.key.clone(), (Arc::clone(agent), Arc::clone(line)));
     }
 
     /// Removes a connection, and its agent with the last one. Whether the agent is gone.

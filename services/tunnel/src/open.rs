@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use auth::{Principal, Role};
 use contracts::plans::feature;
-use contracts::tunnels::{AgentFrame, CarrierKey, CarrierTerms, EdgeFrame, TunnelView, VERSIONS, close};
+use contracts::tunnels::{AgentFrame, CarrierKey, CarrierTerms, EdgeFrame, TunnelView, VERSIONS};
 use contracts::{PeerId, SubscriptionId, TunnelId};
 use service::http::{Code, ProblemResponse};
 
@@ -64,10 +64,6 @@ pub(crate) async fn open(
     let session = edge.new_key();
     let agent = Agent::new(session, agent_id, principal.clone(), view, entitlement, proved_until_ms, room);
     let agent = Arc::new(agent);
-    if let Some(earlier) = edge.agents.add(&agent) {
-        earlier.close(close::RESTART, "the same agent opened its tunnel anew");
-    }
-    metrics::gauge!("tunnel_agents").set(edge.agents.len() as f64);
     let program: String = program.chars().filter(|c| !c.is_control()).take(MAX_PROGRAM_CHARS).collect();
     tracing::info!(tunnel_id = %tunnel.tunnel_id, tenant = %principal.tenant, program, "a tunnel opened");
     if agent.tunnel.name.is_some() {

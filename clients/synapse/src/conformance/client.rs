@@ -230,9 +230,11 @@ impl Client {
         }
     }
 
-    /// The next message.
+    /// The next message to this peer or a room of its own. What cases that run at the same time say to all peers of the
+    /// user or the tenant is passed over.
     pub(crate) async fn message(&mut self) -> anyhow::Result<Value> {
-        self.pushed("a message", |frame| frame["type"] == "message").await
+        let wide = |frame: &Value| frame["broadcast"]["scope"] == "user" || frame["broadcast"]["scope"] == "tenant";
+        self.pushed("a message", |frame| frame["type"] == "message" && !wide(frame)).await
     }
 
     /// Pushed frames that fit, of everything that was sent before now.

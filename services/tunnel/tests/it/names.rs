@@ -1,8 +1,9 @@
 //! Which tunnel an agent gets, and what the public is told where there is none.
 
 use agent::{Options, TunnelError};
+use contracts::tunnels::close;
 
-use crate::harness::{admitted, token, tunnel_id, world, world_with};
+use crate::harness::{SOON, admitted, token, tunnel_id, world, world_with};
 
 #[tokio::test]
 async fn an_agent_gets_its_own_tunnel_again_and_another_one_another() {
@@ -28,7 +29,10 @@ async fn an_agent_that_opens_anew_takes_the_place_of_its_earlier_self() {
     for _ in 0..4 {
         assert_eq!(world.get("/").send().await.unwrap().status(), 200);
     }
-    drop(first);
+    // It does not come back: the two would take the tunnel from each other for ever.
+    let ended = tokio::time::timeout(SOON, first.ended()).await.expect("the earlier one ends");
+    assert!(matches!(ended, Some(TunnelError::Closed(close::TAKEN_OVER, _))), "{ended:?}");
+    assert_eq!(world.get("/").send().await.unwrap().status(), 200);
     second.stop().await;
     world.stop().await;
 }

@@ -170,6 +170,58 @@ fn away() -> Vec<Case> {
             },
         )
         .peers(2),
+        case("S-11", "a receipt tells of a signal that nobody waited for any more", async |suite| {
+            let (mut one, two) = (suite.enter().await?, suite.enter().await?);
+            let session = opened(&mut one, &two.peer).await?;
+            leave(&mut one, two).await?;
+            let outcome = signal(&mut one, "1", &session, &offer(1)).await?;
+            let id = is_text(&outcome["result"]["signal_id"])?.to_owned();
+            signal(&mut one, "2", &session, &json!({"type": "bye"})).await?;
+            let receipt = one.pushed("a receipt", |frame| frame["type"] == "receipt").await?;
+            ensure!(receipt["signal_id"] == id && receipt["fate"] == "expired", "{receipt}");
+            Ok(())
+        })
+        .peers(2),
+        case("S-13", "a pushed signal has a name of its own", async |suite| {
+            let (mut one, mut two) = (suite.enter().await?, suite.enter().await?);
+            let session = opened(&mut one, &two.peer).await?;
+            let mut names = Vec::new();
+            for generation in 1..=2 {
+                let outcome = signal(&mut one, &generation.to_string(), &session, &offer(generation)).await?;
+                let told = signalled(&mut two, &session).await?;
+                ensure!(told["signal_id"] == outcome["result"]["signal_id"], "{outcome} and {told}");
+                names.push(is_text(&told["signal_id"])?.to_owned());
+            }
+            ensure!(names[0] != names[1], "two signals are called {names:?}");
+            Ok(())
+        })
+        .peers(2),
+        case("S-16", "a binding that nobody signed is refused", async |suite| {
+            let (mut one, two) = (suite.enter().await?, suite.enter().await?);
+            let session = opened(&mut one, &two.peer).await?;
+            let binding = json!({
+                "public_key": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+                "issued_at_s": 1_790_000_000,
+                "signature": "A".repeat(86),
+            });
+            let frame =
+                json!({"type": "signal", "id": "1", "session_id": session, "signal": offer(1), "binding": binding});
+            one.refused(&frame, "identity_mismatch").await.map(drop)
+        })
+        .peers(2),
+        case("S-17", "a session goes on when a member comes back soon", async |suite| {
+            let (mut one, mut two) = (suite.enter().await?, suite.enter().await?);
+            let session = opened(&mut one, &two.peer).await?;
+            signal(&mut one, "1", &session, &offer(1)).await?;
+            signalled(&mut two, &session).await?;
+            let other = leave(&mut one, two).await?;
+            let mut back = suite.enter_as(&other, json!({})).await?;
+            signal(&mut back, "1", &session, &json!({"type": "bye"})).await?;
+            let told = signalled(&mut one, &session).await?;
+            ensure!(told["signal"]["type"] == "bye", "{told}");
+            Ok(())
+        })
+        .peers(2),
         case("S-12", "no more is kept than fits", async |suite| {
             let (mut one, two) = (suite.enter().await?, suite.enter().await?);
             let session = opened(&mut one, &two.peer).await?;
