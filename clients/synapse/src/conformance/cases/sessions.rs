@@ -7,7 +7,10 @@ use super::super::suite::is_text;
 use super::{Case, case};
 
 pub(super) fn cases() -> Vec<Case> {
-    [opening(), negotiation(), ends(), order(), away(), several()].into_iter().flatten().collect()
+    [opening(), negotiation(), ends(), order(), away(), names_and_returns(), bounds_and_bindings(), several()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn opening() -> Vec<Case> {
@@ -182,6 +185,11 @@ fn away() -> Vec<Case> {
             Ok(())
         })
         .peers(2),
+    ]
+}
+
+fn names_and_returns() -> Vec<Case> {
+    vec![
         case("S-13", "a pushed signal has a name of its own", async |suite| {
             let (mut one, mut two) = (suite.enter().await?, suite.enter().await?);
             let session = opened(&mut one, &two.peer).await?;
@@ -222,6 +230,11 @@ fn away() -> Vec<Case> {
             Ok(())
         })
         .peers(2),
+    ]
+}
+
+fn bounds_and_bindings() -> Vec<Case> {
+    vec![
         case("S-12", "no more is kept than fits", async |suite| {
             let (mut one, two) = (suite.enter().await?, suite.enter().await?);
             let session = opened(&mut one, &two.peer).await?;
