@@ -64,8 +64,8 @@ struct VerifyArguments {
     /// Longest time of the whole run, seconds.
     #[arg(long, default_value_t = 300)]
     timeout: u64,
-    /// Longest wait for one answer, event or signal, milliseconds.
-    #[arg(long, default_value_t = 5_000)]
+    /// Longest wait for one answer, event or signal, milliseconds: as long as a gateway waits for a service.
+    #[arg(long, default_value_t = 10_000)]
     patience_ms: u64,
     /// How long to look for what must not come, milliseconds.
     #[arg(long, default_value_t = 500)]
