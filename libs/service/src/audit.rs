@@ -1,5 +1,5 @@
 //! Audit records: who tried what, and what was decided. One structured log line each, target `audit`, whatever the log
-//! filter says. Its fields are stable; none holds a secret.
+//! filter says, unless it names this target. Its fields are stable; none holds a secret.
 
 use auth::Principal;
 use auth::Role;

@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     json: bool,
     /// Log lines of the services, in tracing's filter language.
-    #[arg(long, default_value = "error")]
+    #[arg(long, default_value = "error,audit=off")]
     log: String,
 }
 

@@ -71,8 +71,12 @@ pub fn build(
     sink: Sink,
 ) -> Result<(Dispatch, Telemetry), TelemetryError> {
     let filter = EnvFilter::try_new(&settings.log_filter)?;
-    // Whatever else somebody wants to see or not.
-    let filter = filter.add_directive(format!("{}=info", crate::AUDIT_TARGET).parse()?);
+    // Whatever else somebody wants to see or not, but who names them decides.
+    let filter = if settings.log_filter.contains(crate::AUDIT_TARGET) {
+        filter
+    } else {
+        filter.add_directive(format!("{}=info", crate::AUDIT_TARGET).parse()?)
+    };
     let logs = logs::LogLayer::new(settings.log_format, service, clock.clone(), sink).with_filter(filter);
     let provider = export::provider(settings, service)?;
     let traces = provider.as_ref().map(|provider| {
